@@ -1,0 +1,188 @@
+"""Extracted MFCCs on disk: npz shards named by what they hold, and a manifest that lists them.
+
+A shard's name carries the key of its content (settings, clips, their sizes and times), so a shard that is there
+is the right one, an interrupted extraction goes on, and a new extraction never overwrites what an older manifest
+lists. The manifest is written last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cepscope import atomic
+from cepscope.corpora.corpus import Split
+from cepscope.errors import CepscopeError, CorruptArtifactError, NotFittedError
+from cepscope.features import CoefficientScaler, MfccSpec
+
+FORMAT = 1  # goes up when the same clips and settings would give other numbers
+MANIFEST = "manifest.json"
+SCALER = "scaler.npz"
+_AGAIN = "extract again"
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRow:
+    """A clip as the manifest lists it: its path is relative to the corpus's root."""
+
+    path: str
+    label: str
+    speaker: str
+    split: Split
+
+
+@dataclass(frozen=True, slots=True)
+class ShardEntry:
+    """A shard as the manifest lists it."""
+
+    file: str
+    clips: int
+    sha256: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Shard:
+    """MFCCs of consecutive clips.
+
+    Attributes
+    ----------
+    mfcc
+        (n, n_mfcc, frames) float32, unscaled; zeros where a clip could not be used.
+    problems
+        (n,) why a clip could not be used, "" for a good one.
+    """
+
+    mfcc: NDArray[np.float32]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What was extracted from what.
+
+    Attributes
+    ----------
+    corpus_name, root, synthetic, note
+        The corpus.
+    spec, frames
+        The settings.
+    clips
+        All clips, in the order of the shards' rows.
+    skipped
+        One line for each clip that could not be used.
+    shards
+        The files.
+    scaler_sha256
+        Of scaler.npz.
+    """
+
+    corpus_name: str
+    root: str
+    synthetic: bool
+    note: str
+    spec: MfccSpec
+    frames: int
+    clips: tuple[ClipRow, ...]
+    skipped: tuple[str, ...] = ()
+    shards: tuple[ShardEntry, ...] = ()
+    scaler_sha256: str = ""
+
+    def load_scaler(self, folder: Path) -> CoefficientScaler:
+        """Read scaler.npz; CorruptArtifactError when it is not the one that was written."""
+        _verify(folder / SCALER, self.scaler_sha256)
+        return CoefficientScaler.load(folder / SCALER)
+
+
+def shard_name(spec: MfccSpec, frames: int, files: Sequence[tuple[str, Path]]) -> str:
+    """Return a shard's file name, which carries the key of its content.
+
+    Parameters
+    ----------
+    spec, frames
+        The settings.
+    files
+        Each clip's path below the corpus's root, and the file itself.
+    """
+    state = [FORMAT, spec.to_dict(), frames]
+    for name, file in files:
+        status = file.stat()
+        state.append([name, status.st_size, status.st_mtime_ns])
+    return f"mfcc-{hashlib.sha256(json.dumps(state).encode()).hexdigest()[:24]}.npz"
+
+
+def write_shard(path: Path, shard: Shard) -> None:
+    """Write a shard, whole or not at all."""
+    atomic.save_npz(path, mfcc=shard.mfcc, problems=np.array(shard.problems, dtype=np.str_))
+
+
+def read_shard(path: Path, *, sha256: str | None = None) -> Shard:
+    """Read a shard; CorruptArtifactError when it is damaged, or not the file with that `sha256`."""
+    if sha256 is not None:
+        _verify(path, sha256)
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            shard = Shard(data["mfcc"], tuple(data["problems"].tolist()))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CorruptArtifactError(f"{path} is damaged ({error}); {_AGAIN}") from error
+    if shard.mfcc.ndim != 3 or shard.mfcc.dtype != np.float32 or len(shard.mfcc) != len(shard.problems):
+        raise CorruptArtifactError(f"{path} does not hold a shard of MFCCs; {_AGAIN}")
+    return shard
+
+
+def write_manifest(folder: Path, manifest: Manifest, scaler: CoefficientScaler) -> None:
+    """Write scaler.npz, then manifest.json, then remove the shards that no manifest lists any more."""
+    scaler.save(folder / SCALER)
+    listed = replace(manifest, scaler_sha256=atomic.sha256(folder / SCALER))
+    content = {"format": FORMAT, **asdict(listed), "spec": listed.spec.to_dict()}
+    atomic.write_text(folder / MANIFEST, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    files = {entry.file for entry in listed.shards}
+    for path in folder.glob("mfcc-*.npz"):
+        if path.name not in files:
+            path.unlink()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read manifest.json.
+
+    Raises
+    ------
+    NotFittedError
+        There is none.
+    CorruptArtifactError
+        It can't be read, or another version of cepscope wrote it.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise NotFittedError(f"no features in {folder} (no {MANIFEST}); run the extraction first")
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found = content.pop("format")
+        if found != FORMAT:
+            raise CorruptArtifactError(f"{path} has format {found!r}, expected {FORMAT}; {_AGAIN}")
+        content["spec"] = MfccSpec.from_dict(content["spec"])
+        content["clips"] = tuple(ClipRow(**row) for row in content["clips"])
+        content["shards"] = tuple(ShardEntry(**entry) for entry in content["shards"])
+        content["skipped"] = tuple(content["skipped"])
+        manifest = Manifest(**content)
+    except CorruptArtifactError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, CepscopeError) as error:
+        raise CorruptArtifactError(f"{path} is damaged ({error}); {_AGAIN}") from error
+    if sum(entry.clips for entry in manifest.shards) != len(manifest.clips):
+        raise CorruptArtifactError(f"{path} lists shards for another number of clips; {_AGAIN}")
+    return manifest
+
+
+def _verify(path: Path, sha256: str) -> None:
+    if not path.is_file():
+        raise CorruptArtifactError(f"{path} is missing; {_AGAIN}")
+    if atomic.sha256(path) != sha256:
+        raise CorruptArtifactError(f"{path} is damaged or was changed (its sha256 differs); {_AGAIN}")

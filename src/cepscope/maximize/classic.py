@@ -1,0 +1,106 @@
+"""The classic recipe: gradient ascent on the raw pattern from noise, one unit at a time.
+
+It is here to compare with, and because everybody knows it. It leaves the data at once: read the scores.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from cepscope.errors import ParameterError
+from cepscope.maximize.units import _pre_activation, resolve_layer
+
+FloatArray = npt.NDArray[np.float32]
+START = 0.1  # root mean square of the first pattern
+
+
+def generate_pattern(
+    model: Any,
+    layer_name: str,
+    filter_index: int,
+    size: int | None = None,
+    iterations: int = 40,
+    step: float = 1.0,
+    *,
+    seed: int = 0,
+) -> FloatArray:
+    """Ascend the gradient, normalised to unit root mean square, of one filter's activation.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Input (batch, n_mfcc, frames, 1).
+    layer_name : str
+        A layer's name; ``conv2d`` also means the first convolutional layer.
+    filter_index : int
+        Channel of that layer.
+    size : int, optional
+        Frames of the pattern; by default those of the model's input. Another number works for every layer below the
+        first one that needs a fixed size.
+    iterations : int
+        Steps.
+    step : float
+        Length of a step.
+    seed : int
+        Start.
+
+    Returns
+    -------
+    array [shape=(n_mfcc, size)]
+        The pattern, in the scale of the model's input.
+
+    Raises
+    ------
+    ParameterError
+        If the layer or filter does not exist, or the layer can't take that size.
+    """
+    layer = resolve_layer(model, layer_name)
+    n_mfcc, frames, channels = model.inputs[0].shape[1:]
+    size = frames if size is None else size
+    if min(size, iterations) < 1 or not step > 0:
+        raise ParameterError(
+            f"`size`, `iterations` and `step` must be positive. Received: {size}, {iterations}, {step}"
+        )
+    below = _below(model, layer, size)
+    width = int(_pre_activation(layer, below(tf.zeros((1, n_mfcc, size, channels)))).shape[-1])
+    if not 0 <= filter_index < width:
+        raise ParameterError(f"Layer {layer.name!r} has {width} units, counted from 0. Received: {filter_index}")
+
+    @tf.function(jit_compile=False)
+    def ascend(x: Any) -> Any:
+        for _ in tf.range(iterations):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                activation = _pre_activation(layer, below(x))[:, filter_index]
+            gradient = tape.gradient(activation, x)
+            x += step * gradient / (tf.sqrt(tf.reduce_mean(gradient**2)) + 1e-8)
+        return x
+
+    start = START * np.random.default_rng(seed).standard_normal((1, n_mfcc, size, channels))
+    pattern = ascend(tf.constant(start, tf.float32)).numpy()
+    return np.asarray(pattern[0, :, :, 0], np.float32)
+
+
+def _below(model: Any, layer: Any, size: int) -> Any:
+    """Return the part of the model that feeds `layer`, for patterns of `size` frames."""
+    part = keras.Model(model.inputs, layer.input)
+    n_mfcc, frames, channels = model.inputs[0].shape[1:]
+    if size == frames:
+        return part
+    try:
+        resized = keras.Input((n_mfcc, size, channels))
+        value = resized
+        for inner in part.layers[1:]:  # a chain: the layers between input and `layer`
+            value = inner(value)
+        layer.compute_output_shape(value.shape)
+    except (ValueError, TypeError) as error:
+        raise ParameterError(
+            f"Layer {layer.name!r} takes patterns of {frames} frames only. Received: size={size}. "
+            f"Take size={frames} or a lower layer."
+        ) from error
+    return keras.Model(resized, value)

@@ -1,0 +1,197 @@
+"""Activation maximization of all units in one batch, in one compiled loop.
+
+The pattern of a unit maximizes its activation, divided by the unit's largest activation on real speech, minus the
+weighted priors, over a ball in the space of speech (Erhan et al. 2009 maximize over a norm ball of the input; here the
+norm is that of speech). Patterns never see each other: no step, norm or prior runs across the batch.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from cepscope.corpora import Patches
+from cepscope.errors import ParameterError
+from cepscope.maximize.patterns import Patterns
+from cepscope.maximize.priors import Prior, Quefrency, scaled_to_speech, time_curvature
+from cepscope.maximize.space import PatchSpace, fit_patch_space
+from cepscope.maximize.units import Unit, unit_activations, unit_reader
+
+FloatArray = npt.NDArray[np.float32]
+Progress = Callable[[int, int], None]
+
+START = 0.3  # root mean square of the first z, in standard deviations of speech
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam, Kingma and Ba 2015
+STEPS_PER_CALL = 16  # between two reports of progress
+UNITS_PER_BATCH = 128  # bounds memory; patterns do not depend on it
+
+
+def maximize(
+    model: Any,
+    patches: Patches,
+    *,
+    layers: str | Sequence[str] = "all",
+    steps: int = 64,
+    learning_rate: float = 0.1,
+    radius: float = 1.3,
+    components: int = 200,
+    shrinkage: float = 0.05,
+    time_smoothness: float = 0.1,
+    quefrency: float = 0.3,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Patterns:
+    """Find the MFCC pattern that each unit prefers.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Input (batch, n_mfcc, frames, 1).
+    patches : Patches
+        Real speech: its train split gives the space, the scale of the priors and of each unit.
+    layers : "all" or sequence of str
+        Whose units to show.
+    steps : int
+        Steps of ascent.
+    learning_rate : float
+        Of Adam, in standard deviations of speech.
+    radius : float
+        Largest root mean square of a pattern's coordinates; real speech has 1.
+    components : int
+        Principal components of speech that span the space.
+    shrinkage : float
+        See `fit_patch_space`.
+    time_smoothness, quefrency : float
+        Weights of the priors, each of which scores 1 on real speech.
+    seed : int
+        Start of the ascent, derived for each unit from its name: a unit's pattern does not depend on its neighbours.
+    progress : callable, optional
+        Called with (steps done, steps in all).
+
+    Returns
+    -------
+    Patterns
+
+    Raises
+    ------
+    ParameterError
+        If a setting is out of range or a layer does not exist.
+    """
+    _check(steps=steps, learning_rate=learning_rate, radius=radius, components=components)
+    reader = unit_reader(model, layers)
+    x_train = patches.train.x
+    space = fit_patch_space(x_train, components=components, shrinkage=shrinkage)
+    natural = np.maximum(unit_activations(model, x_train, layers=layers).max(axis=0), 1e-6)
+    scaler = patches.scaler
+    speech = x_train[..., 0]
+    quefrency_prior = Quefrency(scaler.mean.astype(np.float32), scaler.scale.astype(np.float32))
+    priors = [
+        (weight, scaled_to_speech(prior, speech))
+        for weight, prior in ((time_smoothness, time_curvature), (quefrency, quefrency_prior))
+        if weight
+    ]
+    ascend = _compile_ascent(reader.read, space, priors, learning_rate=learning_rate, radius=radius)
+
+    units = reader.units
+    total = steps * -(-len(units) // UNITS_PER_BATCH)
+    xs, histories = [], []
+    for first in range(0, len(units), UNITS_PER_BATCH):
+        batch = units[first : first + UNITS_PER_BATCH]
+        select = np.eye(len(units), dtype=np.float32)[first : first + len(batch)]  # (batch, units)
+        state = _start(np.stack([_first_z(unit, seed, space.components) for unit in batch]))
+        history = []
+        for done in range(0, steps, STEPS_PER_CALL):
+            count = min(STEPS_PER_CALL, steps - done)
+            *state, trace = ascend(tf.constant(count), tf.constant(done), *state, select, natural[None])
+            history.append(trace.numpy())
+            if progress:
+                progress(steps * (first // UNITS_PER_BATCH) + done + count, total)
+        xs.append(space.decode(state[3].numpy()))
+        histories.append(np.concatenate(history))
+    x = np.concatenate(xs)[..., None]
+    own = unit_activations(model, x, layers=layers)[np.arange(len(units)), np.arange(len(units))]
+    return Patterns(
+        units=tuple(str(unit) for unit in units),
+        x=x,
+        mfcc=patches.decode(x),
+        spec=patches.spec,
+        activation=own,
+        history=np.concatenate(histories, axis=1),
+        settings={
+            "steps": steps,
+            "learning_rate": learning_rate,
+            "radius": radius,
+            "components": space.components,
+            "shrinkage": shrinkage,
+            "time_smoothness": time_smoothness,
+            "quefrency": quefrency,
+            "seed": seed,
+        },
+    )
+
+
+def _check(**settings: float) -> None:
+    for name, value in settings.items():
+        if not (np.isfinite(value) and value > 0):
+            raise ParameterError(f"`{name}` must be a positive number. Received: {value}")
+
+
+def _first_z(unit: Unit, seed: int, components: int) -> FloatArray:
+    rng = np.random.default_rng([seed, zlib.crc32(str(unit).encode())])
+    return (START * rng.standard_normal(components)).astype(np.float32)
+
+
+def _start(z: FloatArray) -> list[Any]:
+    """Return z, both moments of Adam, the best z so far and its score."""
+    zeros = tf.zeros_like(z)
+    return [tf.constant(z), zeros, zeros, tf.constant(z), tf.fill([len(z)], -np.inf)]
+
+
+def _compile_ascent(
+    read: Callable[[Any], Any],
+    space: PatchSpace,
+    priors: Sequence[tuple[float, Prior]],
+    *,
+    learning_rate: float,
+    radius: float,
+) -> Callable[..., Any]:
+    """Compile the loop: Adam on z, projected on the ball after each step, the best iterate kept."""
+    mean, basis, shape = tf.constant(space.mean), tf.constant(space.basis), space.shape
+
+    def objective(z: Any, select: Any, natural: Any) -> tuple[Any, Any]:
+        x = tf.reshape(mean + tf.matmul(z, basis, transpose_b=True), [-1, *shape])  # (batch, n_mfcc, frames)
+        own = tf.reduce_sum(read(x[..., None]) / natural * select, axis=1)  # (batch,)
+        score = own
+        for weight, prior in priors:
+            score -= weight * prior(x)
+        return own, score
+
+    @tf.function(jit_compile=False, reduce_retracing=True)
+    def ascend(
+        count: Any, done: Any, z: Any, m: Any, v: Any, best: Any, best_score: Any, select: Any, natural: Any
+    ) -> tuple[Any, ...]:
+        trace = tf.TensorArray(tf.float32, size=count)
+        for i in tf.range(count):
+            with tf.GradientTape() as tape:
+                tape.watch(z)
+                own, score = objective(z, select, natural)
+            gradient = tape.gradient(score, z)
+            better = score > best_score
+            best = tf.where(better[:, None], z, best)
+            best_score = tf.where(better, score, best_score)
+            trace = trace.write(i, own)
+            step = tf.cast(done + i + 1, tf.float32)
+            m = BETA1 * m + (1 - BETA1) * gradient
+            v = BETA2 * v + (1 - BETA2) * gradient**2
+            z += learning_rate * (m / (1 - BETA1**step)) / (tf.sqrt(v / (1 - BETA2**step)) + EPSILON)
+            rms = tf.sqrt(tf.reduce_mean(z**2, axis=1, keepdims=True))
+            z *= tf.minimum(1.0, radius / tf.maximum(rms, EPSILON))
+        return z, m, v, best, best_score, trace.stack()
+
+    compiled: Callable[..., Any] = ascend
+    return compiled

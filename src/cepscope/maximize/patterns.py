@@ -1,0 +1,98 @@
+"""Patterns: what activation maximization found, with all that is needed to hear and score it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cepscope.atomic import save_npz
+from cepscope.errors import CorruptArtifactError
+from cepscope.features import MfccSpec
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """One MFCC pattern a unit.
+
+    Attributes
+    ----------
+    units : tuple of str
+        Names, ``layer:index``.
+    x : array [shape=(n, n_mfcc, frames, 1)]
+        Scaled patterns, as the network takes them.
+    mfcc : array [shape=(n, n_mfcc, frames)]
+        The same in the front end's own scale.
+    spec : MfccSpec
+    activation : array [shape=(n,)]
+        Each pattern's activation of its unit (pre-activation).
+    history : array [shape=(steps, n)]
+        Activation along the ascent.
+    settings : dict
+        How they were made.
+    """
+
+    units: tuple[str, ...]
+    x: FloatArray
+    mfcc: FloatArray
+    spec: MfccSpec
+    activation: FloatArray
+    history: FloatArray
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The units' names."""
+        return self.units
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layer of each pattern."""
+        return tuple(name.rpartition(":")[0] for name in self.units)
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to one npz file, whole or not at all."""
+        save_npz(
+            Path(path),
+            units=np.array(self.units, dtype=np.str_),
+            x=self.x,
+            mfcc=self.mfcc,
+            activation=self.activation,
+            history=self.history,
+            spec=np.array(json.dumps(self.spec.to_dict())),
+            settings=np.array(json.dumps(self.settings)),
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Patterns:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        CorruptArtifactError
+            If the file is damaged or lacks an array.
+        """
+        try:
+            with np.load(Path(path), allow_pickle=False) as data:
+                return cls(
+                    units=tuple(str(name) for name in data["units"]),
+                    x=data["x"],
+                    mfcc=data["mfcc"],
+                    spec=MfccSpec.from_dict(json.loads(str(data["spec"]))),
+                    activation=data["activation"],
+                    history=data["history"],
+                    settings=json.loads(str(data["settings"])),
+                )
+        except (OSError, ValueError, KeyError) as error:
+            raise CorruptArtifactError(
+                f"{path} can't be read as patterns ({error}). Delete it and run `cepscope maximize` again."
+            ) from error

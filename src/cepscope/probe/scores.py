@@ -1,0 +1,234 @@
+"""Does it hold up? Every unit's pattern and sound, measured on the network against real held-out speech."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from cepscope.atomic import write_text
+from cepscope.corpora import Patches
+from cepscope.errors import CorruptArtifactError, ParameterError
+from cepscope.maximize.exemplars import best_exemplars
+from cepscope.maximize.patterns import Patterns
+from cepscope.probe.naturalness import fit_naturalness
+
+Row = dict[str, Any]
+
+TEXT_COLUMNS = ("unit", "layer", "label", "sound_class", "exemplars")
+NUMBER_COLUMNS = (
+    "natural_max",
+    "pattern_activation",
+    "sound_activation",
+    "pattern_over_natural",
+    "sound_over_natural",
+    "retention",
+    "naturalness_z",
+    "pattern_naturalness_z",
+    "mfcc_relative_error",
+)
+COLUMNS = ("unit", "layer", "index", "label", *NUMBER_COLUMNS, "sound_class", "sound_right", "exemplars")
+MEDIANS = ("pattern_over_natural", "sound_over_natural", "retention", "naturalness_z", "mfcc_relative_error")
+
+
+class HasAudio(Protocol):
+    """What probing needs of sounds."""
+
+    @property
+    def audio(self) -> Any: ...  # noqa: D102
+    @property
+    def sr(self) -> int: ...  # noqa: D102
+    @property
+    def relative_error(self) -> Any: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class UnitScores:
+    """One row of scores a unit, and the network's own.
+
+    Attributes
+    ----------
+    rows : tuple of dict
+        Keys are `COLUMNS`; ``exemplars`` holds the paths of the best real held-out clips, separated by ``|``.
+    test_accuracy : float
+        Of the network on held-out clips; NaN if it is no classifier of the corpus's classes.
+    exemplars : array [shape=(units, k)]
+        Indices of those clips in the held-out split.
+    exemplar_activations : array [shape=(units, k)]
+    """
+
+    rows: tuple[Row, ...]
+    test_accuracy: float
+    exemplars: npt.NDArray[np.intp] = field(default_factory=lambda: np.zeros((0, 0), np.intp))
+    exemplar_activations: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+
+    def summary(self) -> dict[str, Any]:
+        """Return medians per layer, the accuracy, and how many logit sounds are classified right."""
+        layers: dict[str, dict[str, float | int | None]] = {}
+        for name in dict.fromkeys(row["layer"] for row in self.rows):
+            rows = [row for row in self.rows if row["layer"] == name]
+            layers[name] = {"units": len(rows)}
+            for column in MEDIANS:
+                values = [row[column] for row in rows if math.isfinite(row[column])]
+                layers[name][column] = round(float(np.median(values)), 4) if values else None
+        judged = [row["sound_right"] for row in self.rows if row["sound_right"] is not None]
+        accuracy = round(self.test_accuracy, 4) if math.isfinite(self.test_accuracy) else None
+        return {
+            "test_accuracy": accuracy,
+            "layers": layers,
+            "logit_sounds_right": f"{sum(judged)}/{len(judged)}",
+        }
+
+    def save_csv(self, path: str | Path) -> None:
+        """Write one line a unit, whole or not at all."""
+        out = io.StringIO()
+        writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for row in self.rows:
+            numbers = {name: f"{row[name]:.6g}" for name in NUMBER_COLUMNS}
+            right = "" if row["sound_right"] is None else str(int(row["sound_right"]))
+            writer.writerow({**row, **numbers, "sound_right": right})
+        write_text(Path(path), out.getvalue())
+
+    def save_summary(self, path: str | Path) -> None:
+        """Write the summary as JSON."""
+        write_text(Path(path), json.dumps(self.summary(), indent=2) + "\n")
+
+
+def load_unit_rows(path: str | Path) -> tuple[Row, ...]:
+    """Read the rows of `UnitScores.save_csv`.
+
+    Raises
+    ------
+    CorruptArtifactError
+        If a column is missing or a number can't be read.
+    """
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            return tuple(_parse(row) for row in csv.DictReader(file))
+    except (OSError, KeyError, ValueError) as error:
+        raise CorruptArtifactError(
+            f"{path} can't be read as unit scores ({error}). Delete it and run `cepscope probe` again."
+        ) from error
+
+
+def _parse(row: dict[str, str]) -> Row:
+    right = {"": None, "0": False, "1": True}[row["sound_right"]]
+    texts = {name: row[name] for name in TEXT_COLUMNS}
+    return {**texts, "index": int(row["index"]), **{n: float(row[n]) for n in NUMBER_COLUMNS}, "sound_right": right}
+
+
+def score_units(
+    model: Any,
+    patches: Patches,
+    patterns: Patterns,
+    sounds: HasAudio,
+    *,
+    exemplars: int = 3,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> UnitScores:
+    """Measure every unit's pattern and sound against real held-out speech.
+
+    The sound goes the way of any recording: conditioned, re-extracted by the front end, scaled, and read by the
+    network. All ratios are of pre-activations (see `cepscope.maximize.units`).
+
+    Parameters
+    ----------
+    model : keras.Model
+    patches : Patches
+        Its test split is the real held-out speech.
+    patterns : Patterns
+    sounds : Sounds
+        One a pattern, in the same order.
+    exemplars : int
+        Real clips kept for each unit.
+    seed : int
+        Of the naturalness mixture.
+    progress : callable, optional
+        Called with (parts done, parts in all).
+
+    Returns
+    -------
+    UnitScores
+
+    Raises
+    ------
+    ParameterError
+        If sounds and patterns do not match.
+    """
+    from cepscope.maximize.units import unit_activations
+
+    if len(sounds.audio) != len(patterns):
+        raise ParameterError(
+            f"There must be one sound a pattern. Received: {len(patterns)} patterns and {len(sounds.audio)} sounds"
+        )
+    report = progress or (lambda _done, _total: None)
+    layers = list(dict.fromkeys(patterns.layers))
+    columns = np.arange(len(patterns))
+    x_sound = np.stack([patches.encode(sound, sr=sounds.sr) for sound in sounds.audio])
+    report(1, 4)
+    real = unit_activations(model, patches.test.x, layers=layers)
+    pattern_own = unit_activations(model, patterns.x, layers=layers)[columns, columns]
+    sound_own = unit_activations(model, x_sound, layers=layers)[columns, columns]
+    report(2, 4)
+    silence = patches.scaler.transform(patches.spec.silence[:, None])[:, 0]
+    judge = fit_naturalness(patches.train.x, patches.test.x, silence=silence, seed=seed)
+    sound_z, pattern_z = judge.score(x_sound), judge.score(patterns.x)
+    report(3, 4)
+    heard, accuracy = _classify(model, patches, x_sound)
+    report(4, 4)
+
+    best = best_exemplars(real, count=exemplars)
+    natural = real.max(axis=0)
+    logits = layers[-1] if heard is not None and patterns.layers.count(layers[-1]) == len(patches.classes) else None
+    rows = []
+    for i, (unit, layer) in enumerate(zip(patterns.units, patterns.layers, strict=True)):
+        index = int(unit.rpartition(":")[2])
+        is_logit = layer == logits
+        label = patches.classes[index] if is_logit else ""
+        said = patches.classes[heard[i]] if heard is not None else ""
+        rows.append(
+            {
+                "unit": unit,
+                "layer": layer,
+                "index": index,
+                "label": label,
+                "natural_max": float(natural[i]),
+                "pattern_activation": float(pattern_own[i]),
+                "sound_activation": float(sound_own[i]),
+                "pattern_over_natural": _ratio(pattern_own[i], natural[i]),
+                "sound_over_natural": _ratio(sound_own[i], natural[i]),
+                "retention": _ratio(sound_own[i], pattern_own[i]),
+                "naturalness_z": float(sound_z[i]),
+                "pattern_naturalness_z": float(pattern_z[i]),
+                "mfcc_relative_error": float(sounds.relative_error[i]),
+                "sound_class": said,
+                "sound_right": said == label if is_logit else None,
+                "exemplars": "|".join(patches.test.paths[j] for j in best[i]),
+            }
+        )
+    taken = np.take_along_axis(real, best.T, axis=0).T
+    return UnitScores(tuple(rows), accuracy, best, taken)
+
+
+def _ratio(value: Any, reference: Any) -> float:
+    """Divide activations; undefined where the reference does not fire."""
+    return float(value) / float(reference) if reference > 0 else math.nan
+
+
+def _classify(model: Any, patches: Patches, x_sound: Any) -> tuple[npt.NDArray[np.intp] | None, float]:
+    """Return the class heard in each sound and the accuracy on held-out clips, if the model classifies them."""
+    if tuple(model.output_shape) != (None, len(patches.classes)):
+        return None, math.nan
+    heard = model.predict(x_sound, batch_size=128, verbose=0).argmax(axis=1)
+    said = model.predict(patches.test.x, batch_size=128, verbose=0).argmax(axis=1)
+    return heard, float(np.mean(said == patches.test.y))

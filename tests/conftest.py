@@ -1,0 +1,61 @@
+"""Fixtures shared by all rooms."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import keras
+    from cepscope.corpora import Patches
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """Return the checkout's folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """Return the folder of corpora, models and oracles that are not part of the project."""
+    folder = Path(os.environ.get("CEPSCOPE_SHARED", ROOT.parent / "shared"))
+    if not (folder / "corpora").is_dir():
+        pytest.skip(f"real corpora not found at {folder}; set CEPSCOPE_SHARED to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digit_patches() -> Patches:
+    """Real MFCC patches of some voices of the built-in corpus, ten digits, small enough for tests."""
+    from cepscope.corpora import Corpus, extract, load_corpus
+    from cepscope.features import MfccSpec
+
+    whole = load_corpus("spoken-digits")
+    train = sorted({clip.speaker for clip in whole.split("train")})[:10]
+    test = sorted({clip.speaker for clip in whole.split("test")})[:3]
+    clips = tuple(clip for clip in whole.clips if clip.speaker in {*train, *test})
+    corpus = Corpus("some-digits", whole.root, clips, synthetic=True)
+    return extract(corpus, MfccSpec(sr=8000, n_mfcc=20, floor=1e-5), frames=48)
+
+
+@pytest.fixture(scope="session")
+def digit_model(digit_patches: Patches) -> keras.Model:
+    """Return a small CDBN, briefly trained on those patches."""
+    import cepscope as cs
+
+    model = cs.build_cdbn(
+        digit_patches.input_shape, digit_patches.classes, filters=(6, 8), kernel_sizes=((5, 5), (3, 3)), seed=0
+    )
+    cs.pretrain(model, digit_patches, epochs=2, seed=0)
+    cs.fit_classifier(model, digit_patches, epochs=6, seed=0)
+    return model

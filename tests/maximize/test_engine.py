@@ -1,0 +1,129 @@
+"""The ascent on a real, briefly trained network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import cepscope as cs
+from cepscope.corpora import Patches
+from cepscope.errors import CorruptArtifactError, ParameterError
+from cepscope.maximize.engine import maximize
+from cepscope.maximize.patterns import Patterns
+from cepscope.maximize.space import fit_patch_space
+from cepscope.maximize.units import unit_activations
+
+
+@pytest.fixture(scope="module")
+def patterns(digit_model: keras.Model, digit_patches: Patches) -> Patterns:
+    return maximize(digit_model, digit_patches, steps=20, components=60, seed=4)
+
+
+def test_every_unit_of_every_layer_gets_a_pattern(patterns: Patterns, digit_patches: Patches) -> None:
+    n_mfcc, frames, _ = digit_patches.input_shape
+    assert patterns.x.shape == (len(patterns), n_mfcc, frames, 1)
+    assert set(patterns.layers) == {"crbm1", "crbm2", "logits"}
+    assert patterns.history.shape == (20, len(patterns))
+    assert np.isfinite(patterns.x).all()
+
+
+def test_patterns_climb_and_match_their_reported_activation(
+    patterns: Patterns, digit_model: keras.Model
+) -> None:
+    own = np.diag(unit_activations(digit_model, patterns.x))
+    np.testing.assert_allclose(patterns.activation, own, rtol=1e-6)
+    assert np.mean(patterns.history[-1] > patterns.history[0]) > 0.95
+
+
+def test_patterns_stay_in_the_ball(patterns: Patterns, digit_patches: Patches) -> None:
+    space = fit_patch_space(digit_patches.train.x, components=60)
+    rms = np.sqrt(np.mean(space.encode(patterns.x) ** 2, axis=1))
+    assert rms.max() <= 1.3 * (1 + 1e-3)  # encode undoes decode to float32 round-off
+
+
+def test_a_unit_alone_gets_the_pattern_it_gets_among_others(
+    patterns: Patterns, digit_model: keras.Model, digit_patches: Patches
+) -> None:
+    alone = maximize(digit_model, digit_patches, layers=["logits"], steps=20, components=60, seed=4)
+    first = patterns.units.index("logits:0")
+    # float32 sums run in another order in another batch; 20 Adam steps let that grow
+    np.testing.assert_allclose(patterns.x[first : first + len(alone)], alone.x, atol=1e-4)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(
+    patterns: Patterns, digit_model: keras.Model, digit_patches: Patches
+) -> None:
+    again = maximize(digit_model, digit_patches, steps=20, components=60, seed=4)
+    other = maximize(digit_model, digit_patches, steps=20, components=60, seed=5)
+    assert np.array_equal(again.x, patterns.x)
+    assert not np.array_equal(other.x, patterns.x)
+
+
+def test_strong_priors_give_smoother_patterns(digit_model: keras.Model, digit_patches: Patches) -> None:
+    def roughness(weight: float) -> float:
+        found = maximize(
+            digit_model, digit_patches, layers=["crbm1"], steps=20, components=60, time_smoothness=weight
+        )
+        return float(np.mean(np.diff(found.x, 2, axis=2) ** 2))
+
+    assert roughness(3.0) < 0.7 * roughness(0.0)
+
+
+def test_progress_counts_to_the_end(digit_model: keras.Model, digit_patches: Patches) -> None:
+    seen: list[tuple[int, int]] = []
+    maximize(
+        digit_model, digit_patches, layers=["logits"], steps=20, components=10,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen == [(16, 20), (20, 20)]
+
+
+@pytest.mark.parametrize("setting", [{"steps": 0}, {"radius": -1.0}, {"learning_rate": float("nan")}])
+def test_bad_settings_are_refused(setting: dict[str, float], digit_model: keras.Model, digit_patches: Patches) -> None:
+    with pytest.raises(ParameterError, match=next(iter(setting))):
+        maximize(digit_model, digit_patches, **setting)  # type: ignore[arg-type]
+
+
+def test_patterns_round_trip_and_damage_is_told(patterns: Patterns, tmp_path: Path) -> None:
+    path = tmp_path / "patterns.npz"
+    patterns.save(path)
+    loaded = Patterns.load(path)
+    assert loaded.units == patterns.units
+    assert loaded.spec == patterns.spec
+    assert loaded.settings == patterns.settings
+    assert np.array_equal(loaded.x, patterns.x)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CorruptArtifactError, match="again"):
+        Patterns.load(path)
+
+
+def test_the_room_can_be_called() -> None:
+    import cepscope.maximize.engine
+
+    assert callable(cs.maximize)
+    assert cs.maximize.engine is cepscope.maximize.engine
+
+
+def test_the_classic_recipe_climbs_and_leaves_speech(digit_model: keras.Model, digit_patches: Patches) -> None:
+    n_mfcc, frames, _ = digit_patches.input_shape
+    start = cs.generate_pattern(digit_model, "conv2d", 0, size=frames, iterations=1, step=1e-6)
+    pattern = cs.generate_pattern(digit_model, "conv2d", 0, size=frames, iterations=20, step=1.0)
+    assert pattern.shape == (n_mfcc, frames)
+    before, after = (unit_activations(digit_model, p[None, ..., None])[0, 0] for p in (start, pattern))
+    assert after > 2 * before
+    assert np.sqrt(np.mean(pattern**2)) > 5  # sd of speech: far outside, which is why the priors exist
+
+
+def test_the_classic_recipe_takes_another_size_below_the_dense_layer(digit_model: keras.Model) -> None:
+    n_mfcc = digit_model.input_shape[1]
+    assert cs.generate_pattern(digit_model, "crbm2", 1, size=40, iterations=2).shape == (n_mfcc, 40)
+
+
+@pytest.mark.parametrize(("layer", "index", "size"), [("logits", 0, 40), ("crbm1", 99, None), ("nope", 0, None)])
+def test_the_classic_recipe_refuses_what_it_cannot_do(
+    layer: str, index: int, size: int | None, digit_model: keras.Model
+) -> None:
+    with pytest.raises(ParameterError):
+        cs.generate_pattern(digit_model, layer, index, size=size)
