@@ -63,8 +63,8 @@ def extract(
     strict
         Raise at the first clip that can't be used, instead of passing over it with a `CepscopeWarning`.
     out
-        Folder for shards, scaler.npz and manifest.json, to be read by `Patches.load`. Shards that are there for the
-        same clips (path, size, time of change) and settings are used again.
+        Folder for shards, scaler.npz and manifest.json, to be read by `Patches.load`. Shards that are there
+        for the same clips (path, size, time of change) and settings are used again.
     shard_size
         Clips in a shard.
     progress
@@ -101,7 +101,7 @@ def extract(
                 path = folder / shard_name(
                     spec, frames, [(corpus.relative(clip), clip.path) for clip in part]
                 )
-            shard = _present(path, len(part))
+            shard = _present(path, (len(part), spec.n_mfcc, frames))
             if shard is None:
                 pieces = []
                 for piece in _compute([clip.path for clip in part], spec, frames, workers):
@@ -137,15 +137,14 @@ def _writable(folder: Path) -> Path:
     return folder
 
 
-def _present(path: Path | None, clips: int) -> Shard | None:
+def _present(path: Path | None, shape: tuple[int, int, int]) -> Shard | None:
     """Return the shard that an earlier run left, or None when it must be computed."""
     if path is None or not path.is_file():
         return None
     try:
-        shard = read_shard(path)  # npz carries checksums: a damaged shard does not load
+        return read_shard(path, shape=shape)
     except CorruptArtifactError:
         return None
-    return shard if len(shard.problems) == clips else None
 
 
 def _compute(paths: Sequence[Path], spec: MfccSpec, frames: int, workers: int) -> Iterator[Shard]:
@@ -164,12 +163,12 @@ def _compute_chunk(paths: Sequence[Path], spec: MfccSpec, frames: int) -> Shard:
     problems = []
     for i, path in enumerate(paths):
         try:
-            audio, sr = read_audio(path, sr=spec.sr)
+            audio, sr = read_audio(path)
             if len(audio) < SHORTEST * sr:
                 raise DataError(f"{len(audio) / sr:.3f} s long, expected at least {SHORTEST} s")
-            patches[i] = sound_to_mfcc(audio, spec, frames)
+            patches[i] = sound_to_mfcc(audio, sr, spec, frames)
         except (DataError, OSError) as error:
-            problems.append(str(error) or type(error).__name__)
+            problems.append((str(error) or type(error).__name__).replace(str(path), path.name))
         else:
             problems.append("")
     return Shard(patches, tuple(problems))

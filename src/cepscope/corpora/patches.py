@@ -120,9 +120,8 @@ class Patches:
         if not audio.size or not np.isfinite(audio).all():
             what = "NaN or Inf" if audio.size else "no samples"
             raise DataError(f"the sound holds {what}; nothing was encoded")
-        if sr is not None and sr != self.spec.sr:
-            audio = resample(audio, sr, self.spec.sr)
-        return self.scaler.transform(sound_to_mfcc(audio, self.spec, self.frames))[..., np.newaxis]
+        C = sound_to_mfcc(audio, self.spec.sr if sr is None else sr, self.spec, self.frames)
+        return self.scaler.transform(C)[..., np.newaxis]
 
     def decode(self, x: ArrayLike) -> NDArray[np.float32]:
         """Undo the scaling.
@@ -146,9 +145,8 @@ class Patches:
         if scaled.shape[-3:] == self.input_shape:
             scaled = scaled[..., 0]
         if scaled.shape[-2:] != self.input_shape[:2]:
-            raise ParameterError(
-                f"a patch has the shape (..., {self.spec.n_mfcc}, {self.frames}[, 1]). Received: {np.shape(x)}"
-            )
+            expected = f"(..., {self.spec.n_mfcc}, {self.frames}) with or without a last axis of 1"
+            raise ParameterError(f"a patch has the shape {expected}. Received: {np.shape(x)}")
         return self.scaler.inverse_transform(scaled)
 
     def load_wave(self, path: str | os.PathLike[str]) -> NDArray[np.float32]:
@@ -169,8 +167,8 @@ class Patches:
         DataError
             The file is gone or unreadable.
         """
-        audio, _ = read_audio(Path(self.root) / path, sr=self.spec.sr)
-        audio = condition(audio)
+        audio, sr = read_audio(Path(self.root) / path)
+        audio = _conditioned(audio, sr, self.spec.sr)
         surplus = self.spec.frames_of(len(audio)) - self.frames  # frames that fit_length takes off or adds
         length = self.spec.samples_of(self.frames)
         if surplus >= 0:
@@ -196,14 +194,23 @@ class Patches:
             A file is missing, damaged or was changed.
         """
         manifest = read_manifest(Path(folder))
-        shards = (read_shard(Path(folder) / entry.file, sha256=entry.sha256) for entry in manifest.shards)
+        size = (manifest.spec.n_mfcc, manifest.frames)
+        shards = (
+            read_shard(Path(folder) / entry.file, shape=(entry.clips, *size), sha256=entry.sha256)
+            for entry in manifest.shards
+        )
         return assemble(manifest, shards, scaler=manifest.load_scaler(Path(folder)))
 
 
-def sound_to_mfcc(y: NDArray[np.float32], spec: MfccSpec, frames: int) -> NDArray[np.float32]:
-    """Return the (n_mfcc, frames) float32 MFCC of a sound (samples,) at `spec.sr`, level and DC taken out."""
+def sound_to_mfcc(y: NDArray[np.float32], sr: int, spec: MfccSpec, frames: int) -> NDArray[np.float32]:
+    """Return the (n_mfcc, frames) float32 MFCC of a sound (samples,) at `sr` Hz, level and DC taken out."""
     with one_thread():
-        return fit_length(mfcc(condition(y), spec), frames, spec)
+        return fit_length(mfcc(_conditioned(y, sr, spec.sr), spec), frames, spec)
+
+
+def _conditioned(y: NDArray[np.float32], sr: int, target_sr: int) -> NDArray[np.float32]:
+    y = condition(y)  # before resampling, because an offset that begins and ends would ring there
+    return y if sr == target_sr else condition(resample(y, sr, target_sr))
 
 
 @contextmanager
@@ -256,11 +263,11 @@ def assemble(manifest: Manifest, shards: Iterable[Shard], *, scaler: Coefficient
     classes = _classes({side: [clips[i].label for i in rows] for side, rows in kept.items()}, skipped)
     fitted = scaler or CoefficientScaler.fit(x["train"][: len(kept["train"])])
     sides = {}
-    for side, rows in kept.items():
-        scaled = x[side][: len(rows)]
+    for which, rows in kept.items():
+        scaled = x[which][: len(rows)]
         for start in range(0, len(rows), _BLOCK):
             scaled[start : start + _BLOCK] = fitted.transform(scaled[start : start + _BLOCK])
-        sides[side] = PatchSplit(
+        sides[which] = PatchSplit(
             x=scaled[..., np.newaxis],
             y=np.array([classes.index(clips[i].label) for i in rows], dtype=np.int32),
             paths=tuple(clips[i].path for i in rows),

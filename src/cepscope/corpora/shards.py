@@ -1,8 +1,8 @@
 """Extracted MFCCs on disk: npz shards named by what they hold, and a manifest that lists them.
 
-A shard's name carries the key of its content (settings, clips, their sizes and times), so a shard that is there
-is the right one, an interrupted extraction goes on, and a new extraction never overwrites what an older manifest
-lists. The manifest is written last.
+A shard's name carries the key of its content (settings, clips, their sizes and times), so a shard that is
+there is the right one, an interrupted extraction goes on, and a new extraction never overwrites what an older
+manifest lists. The manifest is written last.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -123,17 +124,34 @@ def write_shard(path: Path, shard: Shard) -> None:
     atomic.save_npz(path, mfcc=shard.mfcc, problems=np.array(shard.problems, dtype=np.str_))
 
 
-def read_shard(path: Path, *, sha256: str | None = None) -> Shard:
-    """Read a shard; CorruptArtifactError when it is damaged, or not the file with that `sha256`."""
+def read_shard(path: Path, *, shape: tuple[int, int, int], sha256: str | None = None) -> Shard:
+    """Read a shard.
+
+    Parameters
+    ----------
+    path
+        The file.
+    shape
+        The (n, n_mfcc, frames) that it must hold.
+    sha256
+        What its content must be; not looked at when omitted.
+
+    Raises
+    ------
+    CorruptArtifactError
+        The file is missing, damaged, or another one.
+    """
     if sha256 is not None:
         _verify(path, sha256)
     try:
-        with np.load(path, allow_pickle=False) as data:
+        # zip checksums are compared while reading; an own file, because np.load leaves its own open on error
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             shard = Shard(data["mfcc"], tuple(data["problems"].tolist()))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise CorruptArtifactError(f"{path} is damaged ({error}); {_AGAIN}") from error
-    if shard.mfcc.ndim != 3 or shard.mfcc.dtype != np.float32 or len(shard.mfcc) != len(shard.problems):
-        raise CorruptArtifactError(f"{path} does not hold a shard of MFCCs; {_AGAIN}")
+    if shard.mfcc.shape != shape or shard.mfcc.dtype != np.float32 or len(shard.problems) != shape[0]:
+        found = f"{shard.mfcc.shape} {shard.mfcc.dtype}"
+        raise CorruptArtifactError(f"{path}: expected MFCCs of {shape} float32. Received: {found}; {_AGAIN}")
     return shard
 
 

@@ -1,1 +1,12 @@
-"""TODO room."""
+"""Sound to MFCC and back to log-mel: the settings, librosa's numbers, the scaler, patches of one length."""
+
+from __future__ import annotations
+
+from cepscope.features.framing import fit_length as fit_length
+from cepscope.features.mfcc import log_mel as log_mel
+from cepscope.features.mfcc import mfcc as mfcc
+from cepscope.features.mfcc import mfcc_to_log_mel as mfcc_to_log_mel
+from cepscope.features.scaler import CoefficientScaler as CoefficientScaler
+from cepscope.features.spec import MfccSpec as MfccSpec
+
+__all__ = ["CoefficientScaler", "MfccSpec", "fit_length", "log_mel", "mfcc", "mfcc_to_log_mel"]

@@ -19,6 +19,7 @@ from cepscope.corpora import Patches
 from cepscope.errors import ParameterError
 from cepscope.maximize.patterns import Patterns
 from cepscope.maximize.priors import Prior, Quefrency, scaled_to_speech, time_curvature
+from cepscope.maximize.reach import Reach, fit_reach
 from cepscope.maximize.space import PatchSpace, fit_patch_space
 from cepscope.maximize.units import Unit, unit_activations, unit_reader
 
@@ -43,6 +44,7 @@ def maximize(
     shrinkage: float = 0.05,
     time_smoothness: float = 0.1,
     quefrency: float = 0.3,
+    headroom: float = 0.0,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Patterns:
@@ -68,6 +70,8 @@ def maximize(
         See `fit_patch_space`.
     time_smoothness, quefrency : float
         Weights of the priors, each of which scores 1 on real speech.
+    headroom : float
+        Decibels by which patterns stay below the level of real speech; see `cepscope.maximize.reach`.
     seed : int
         Start of the ascent, derived for each unit from its name: a unit's pattern does not depend on its neighbours.
     progress : callable, optional
@@ -95,7 +99,8 @@ def maximize(
         for weight, prior in ((time_smoothness, time_curvature), (quefrency, quefrency_prior))
         if weight
     ]
-    ascend = _compile_ascent(reader.read, space, priors, learning_rate=learning_rate, radius=radius)
+    reach = fit_reach(patches.decode(x_train), patches.spec, scaler, headroom=headroom)
+    ascend = _compile_ascent(reader.read, space, reach, priors, learning_rate=learning_rate, radius=radius)
 
     units = reader.units
     total = steps * -(-len(units) // UNITS_PER_BATCH)
@@ -111,7 +116,7 @@ def maximize(
             history.append(trace.numpy())
             if progress:
                 progress(steps * (first // UNITS_PER_BATCH) + done + count, total)
-        xs.append(space.decode(state[3].numpy()))
+        xs.append(reach(tf.constant(space.decode(state[3].numpy()))).numpy())
         histories.append(np.concatenate(history))
     x = np.concatenate(xs)[..., None]
     own = unit_activations(model, x, layers=layers)[np.arange(len(units)), np.arange(len(units))]
@@ -130,6 +135,7 @@ def maximize(
             "shrinkage": shrinkage,
             "time_smoothness": time_smoothness,
             "quefrency": quefrency,
+            "headroom": headroom,
             "seed": seed,
         },
     )
@@ -155,6 +161,7 @@ def _start(z: FloatArray) -> list[Any]:
 def _compile_ascent(
     read: Callable[[Any], Any],
     space: PatchSpace,
+    reach: Reach,
     priors: Sequence[tuple[float, Prior]],
     *,
     learning_rate: float,
@@ -165,6 +172,7 @@ def _compile_ascent(
 
     def objective(z: Any, select: Any, natural: Any) -> tuple[Any, Any]:
         x = tf.reshape(mean + tf.matmul(z, basis, transpose_b=True), [-1, *shape])  # (batch, n_mfcc, frames)
+        x = reach(x)
         own = tf.reduce_sum(read(x[..., None]) / natural * select, axis=1)  # (batch,)
         score = own
         for weight, prior in priors:

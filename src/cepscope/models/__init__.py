@@ -1,1 +1,46 @@
-"""TODO room."""
+"""Patches to network: pooling, the convolutional RBM, the CDBN, pretraining and fine-tuning.
+
+Nothing here loads TensorFlow until a name is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cepscope.models.cdbn import build_cdbn as build_cdbn
+    from cepscope.models.crbm import ConvolutionalRBM as ConvolutionalRBM
+    from cepscope.models.filters import linear_combinations as linear_combinations
+    from cepscope.models.filters import model_filters as model_filters
+    from cepscope.models.train import fit_classifier as fit_classifier
+    from cepscope.models.train import load_model as load_model
+    from cepscope.models.train import pretrain as pretrain
+    from cepscope.models.trainer import CRBMTrainer as CRBMTrainer
+
+_HOMES = {
+    "build_cdbn": "cdbn",
+    "ConvolutionalRBM": "crbm",
+    "linear_combinations": "filters",
+    "model_filters": "filters",
+    "fit_classifier": "train",
+    "load_model": "train",
+    "pretrain": "train",
+    "CRBMTrainer": "trainer",
+}
+__all__ = [
+    "CRBMTrainer",
+    "ConvolutionalRBM",
+    "build_cdbn",
+    "fit_classifier",
+    "linear_combinations",
+    "load_model",
+    "model_filters",
+    "pretrain",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

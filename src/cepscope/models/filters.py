@@ -8,6 +8,7 @@ for the mean of its block.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +58,15 @@ def linear_combinations(
                 below[top : top + ph, left : left + pw] += pooled @ weights[i, j]
         pictures.append(_first_axis(below))
     return pictures
+
+
+def model_filters(model: Any) -> dict[str, FloatArray]:
+    """Draw every filter of a CDBN: layer name to pictures (filters, height, width)."""
+    rbms = [layer for layer in model.layers if hasattr(layer, "pre_activation")]
+    if not rbms:
+        return {}
+    pictures = linear_combinations([layer.kernel.numpy() for layer in rbms], [layer.pool_size for layer in rbms])
+    return {layer.name: picture for layer, picture in zip(rbms, pictures, strict=True)}
 
 
 def _impulse(stride: tuple[int, int]) -> npt.NDArray[np.float64]:

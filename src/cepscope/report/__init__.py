@@ -1,1 +1,33 @@
-"""TODO room."""
+"""Everything to one page, and figures for papers: from arrays, without a network."""
+
+from __future__ import annotations
+
+from cepscope.report.content import Exemplar as Exemplar
+from cepscope.report.content import ReportContent as ReportContent
+from cepscope.report.content import UnitCard as UnitCard
+from cepscope.report.figures import save_figure as save_figure
+from cepscope.report.page import render_page as render_page
+from cepscope.report.page import write_page as write_page
+from cepscope.report.plots import plot_filters as plot_filters
+from cepscope.report.plots import plot_history as plot_history
+from cepscope.report.plots import plot_layer as plot_layer
+from cepscope.report.plots import plot_log_mel as plot_log_mel
+from cepscope.report.plots import plot_mfcc as plot_mfcc
+from cepscope.report.plots import plot_spectrogram as plot_spectrogram
+from cepscope.report.plots import plot_unit as plot_unit
+
+__all__ = [
+    "Exemplar",
+    "ReportContent",
+    "UnitCard",
+    "plot_filters",
+    "plot_history",
+    "plot_layer",
+    "plot_log_mel",
+    "plot_mfcc",
+    "plot_spectrogram",
+    "plot_unit",
+    "render_page",
+    "save_figure",
+    "write_page",
+]

@@ -1,7 +1,7 @@
 """Small arrays to small pictures: palette PNGs written by hand, many thousands a second.
 
-A matplotlib figure for each of some hundred thumbnails would take minutes; an indexed PNG is a header, a palette and
-one zlib stream (ISO/IEC 15948). Axes and words are drawn around the picture by the page.
+A matplotlib figure for each of some hundred thumbnails would take minutes; an indexed PNG is a header, a
+palette and one zlib stream (ISO/IEC 15948). Axes and words are drawn around the picture by the page.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 import zlib
 from functools import cache
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -40,11 +39,14 @@ def encode_png(indices: npt.ArrayLike, palette: npt.ArrayLike) -> bytes:
         A PNG file; the same bytes for the same arrays.
     """
     pixels, colours = np.asarray(indices), np.asarray(palette)
-    if pixels.ndim != 2 or not pixels.size or pixels.dtype != np.uint8:  # noqa: PLR2004
-        raise ParameterError(f"`indices` must be a (height, width) array of uint8. Received: {pixels.dtype} {pixels.shape}")
-    if colours.dtype != np.uint8 or colours.shape[1:] != (3,) or not int(pixels.max()) < len(colours) <= 256:  # noqa: PLR2004
+    if pixels.ndim != 2 or not pixels.size or pixels.dtype != np.uint8:
         raise ParameterError(
-            f"`palette` must be (colours, 3) uint8 with every index in it. Received: {colours.dtype} {colours.shape}"
+            f"`indices` must be a (height, width) array of uint8. Received: {pixels.dtype} {pixels.shape}"
+        )
+    if colours.dtype != np.uint8 or colours.shape[1:] != (3,) or not int(pixels.max()) < len(colours) <= 256:
+        raise ParameterError(
+            "`palette` must be (colours, 3) uint8 with every index in it. "
+            f"Received: {colours.dtype} {colours.shape}"
         )
     height, width = pixels.shape
     rows = np.zeros((height, width + 1), np.uint8)  # column 0: filter type 0 of each scan line
@@ -63,7 +65,7 @@ def encode_png(indices: npt.ArrayLike, palette: npt.ArrayLike) -> bytes:
 
 @cache
 def _palette(name: str) -> npt.NDArray[np.uint8]:
-    colours: Any = mpl.colormaps[name](np.linspace(0, 1, LEVELS))
+    colours = np.asarray(mpl.colormaps[name](np.linspace(0, 1, LEVELS)), np.float64)
     return np.round(255 * colours[:, :3]).astype(np.uint8)
 
 
@@ -99,7 +101,9 @@ def paint_filter(kernel: npt.ArrayLike) -> bytes:
     return paint(kernel, -limit, limit)
 
 
-def spectrogram_db(audio: npt.ArrayLike, sr: int, *, window: float = 0.025, hop: float = 0.005) -> npt.NDArray[np.float64]:
+def spectrogram_db(
+    audio: npt.ArrayLike, sr: int, *, window: float = 0.025, hop: float = 0.005
+) -> npt.NDArray[np.float64]:
     """Return a short-time power spectrum in dB below its maximum, for looking at.
 
     Parameters
@@ -113,7 +117,8 @@ def spectrogram_db(audio: npt.ArrayLike, sr: int, *, window: float = 0.025, hop:
     Returns
     -------
     array [shape=(bins, columns)]
-        At most 0 and at least -70 dB; row 0 is 0 Hz, the last row about ``sr / 2``. Silence is -70 dB throughout.
+        At most 0 and at least -70 dB; row 0 is 0 Hz, the last row about ``sr / 2``. Silence is
+        -70 dB throughout.
     """
     y = np.asarray(audio, np.float64)
     win, step = max(round(window * sr), 2), max(round(hop * sr), 1)

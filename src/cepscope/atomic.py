@@ -1,0 +1,131 @@
+"""Files that appear whole or not at all, and their checksums.
+
+A file is written beside its target, synced, then renamed over it: who reads sees the old content or the new one,
+never a part, even after a power cut or ``kill -9``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cepscope.errors import DataError, ParameterError
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Lend a temporary path beside `path`, to be written in the body of a ``with``.
+
+    The temporary file is empty and has the suffix of `path` (Keras insists on ``.keras``); its name begins with
+    ``.part-``. When the body succeeds it is synced and renamed to `path`, when it raises, and also on Ctrl-C, it
+    is removed and what was at `path` stays.
+
+    Parameters
+    ----------
+    path
+        The file to appear. Missing parent folders are made.
+
+    Yields
+    ------
+    temporary
+        Where to write.
+
+    Raises
+    ------
+    DataError
+        The folder can't be made or written to, or `path` is a folder.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     with atomic_path(f"{folder}/a/b.txt") as temporary:
+    ...         _ = temporary.write_text("whole")
+    ...     Path(folder, "a", "b.txt").read_text()
+    'whole'
+    """
+    target = Path(path)
+    temporary = target.with_name(f".part-{secrets.token_hex(6)}{target.suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        os.close(
+            os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        )  # the umask applies, as in open()
+    except OSError as error:
+        raise DataError(f"can't write {target} ({_reason(error)}); choose another place") from error
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    with suppress(OSError):  # not every file system syncs a folder; the rename itself is done
+        _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write bytes, whole or not at all; DataError when `path` can't be written."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: str | os.PathLike[str], content: str) -> None:
+    """Write text as UTF-8 with its line ends as they are, whole or not at all; errors as `write_bytes`."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def save_npz(path: str | os.PathLike[str], **arrays: npt.ArrayLike) -> None:
+    """Write arrays to a compressed npz, whole or not at all.
+
+    The same arrays give the same bytes: the archive holds no time of writing.
+
+    Parameters
+    ----------
+    path
+        The file to appear, under just this name: no suffix is added.
+    **arrays
+        Numbers or text. Python objects are refused, since reading them would mean unpickling.
+
+    Raises
+    ------
+    ParameterError
+        An array holds Python objects.
+    DataError
+        `path` can't be written.
+    """
+    plain = {name: np.asarray(array) for name, array in arrays.items()}
+    for name, array in plain.items():
+        if array.dtype.hasobject:
+            raise ParameterError(
+                f"an npz holds numbers and text only. Received: {name} of dtype {array.dtype}"
+            )
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **plain)  # type: ignore[arg-type]  # the stub takes a name for allow_pickle
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

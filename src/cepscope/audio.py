@@ -1,0 +1,219 @@
+"""Sound files: the only place that opens or writes them, resamples, and sets the level.
+
+Audio is float32 in [-1, 1] with the samples on the last axis.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import wave
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from cepscope.atomic import write_bytes
+from cepscope.errors import DataError, ParameterError
+
+FloatArray: TypeAlias = npt.NDArray[np.float32]
+
+_BLOCK = 1 << 20  # sample frames read at a time: a header that lies about the length can't claim all memory
+_FULL_SCALE = 32767  # of 16-bit PCM, the same on both sides of zero
+_ROUNDING = 2.0**-23  # of float32, relative: less than this share of a constant is not sound
+
+
+def read_audio(path: str | os.PathLike[str], *, sr: int | None = None) -> tuple[FloatArray, int]:
+    """Read a sound file as mono.
+
+    Parameters
+    ----------
+    path
+        Anything that libsndfile reads: WAV, FLAC, Ogg, MP3 and more.
+    sr
+        Resample to this rate in Hz; None keeps the file's own.
+
+    Returns
+    -------
+    y : array [shape=(samples,)]
+        float32; channels are averaged. Level is left as it is.
+    sr : int
+        The rate of `y` in Hz.
+
+    Raises
+    ------
+    DataError
+        The file is missing, is a folder, is no sound file, is cut off, holds no samples, or NaN or Inf.
+    ParameterError
+        `sr` is not a positive integer.
+    """
+    if sr is not None:
+        _check_rate("sr", sr)
+    y, own_sr = _read(Path(path))
+    if not y.size:
+        raise DataError(f"{path} holds no samples; leave it out or record it again")
+    if not np.isfinite(y).all():
+        raise DataError(f"{path} holds NaN or Inf; leave it out or export it again")
+    return (y, own_sr) if sr is None else (resample(y, own_sr, sr), sr)
+
+
+def _read(path: Path) -> tuple[FloatArray, int]:
+    import soundfile
+
+    if not path.is_file():
+        what = "is a folder, expected a sound file" if path.is_dir() else "does not exist; check the path"
+        raise DataError(f"{path} {what}")
+    blocks = []
+    try:
+        with (
+            soundfile.SoundFile(path) as file,
+            np.errstate(over="ignore"),
+        ):  # overflow gives Inf, refused above
+            while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+                blocks.append(block.mean(axis=1))  # (frames, channels) to (frames,)
+            own_sr = int(file.samplerate)
+    except (soundfile.SoundFileError, RuntimeError, OSError, MemoryError) as error:
+        reason = str(getattr(error, "error_string", error)).strip().rstrip(".").splitlines()
+        raise DataError(
+            f"{path} is not a readable sound file ({reason[0] if reason else type(error).__name__}); "
+            "expected WAV, FLAC, Ogg or MP3"
+        ) from error
+    return np.concatenate([np.zeros(0, np.float32), *blocks]), own_sr
+
+
+def resample(y: npt.ArrayLike, orig_sr: int, target_sr: int) -> FloatArray:
+    """Change the sampling rate (band-limited, soxr's HQ recipe); the same input gives the same bits.
+
+    Parameters
+    ----------
+    y : array [shape=(..., samples)]
+        Audio.
+    orig_sr, target_sr
+        Rates in Hz.
+
+    Returns
+    -------
+    y : array [shape=(..., ceil(samples * target_sr / orig_sr))]
+        float32. Peaks may come out slightly higher than they went in.
+
+    Raises
+    ------
+    DataError
+        `y` is empty or holds NaN or Inf.
+    ParameterError
+        A rate is not a positive integer.
+    """
+    _check_rate("orig_sr", orig_sr)
+    _check_rate("target_sr", target_sr)
+    audio = _checked(y)
+    if orig_sr == target_sr:
+        return audio.copy()
+    import librosa
+
+    resampled = librosa.resample(audio, orig_sr=orig_sr, target_sr=target_sr, res_type="soxr_hq")
+    return np.asarray(resampled, dtype=np.float32)
+
+
+def condition(y: npt.ArrayLike) -> FloatArray:
+    """Take the level out: remove the DC mean, then bring the peak to 1.
+
+    How loud a microphone was says who spoke rather than what was said, so this is done to every recording before
+    its features. What is constant up to float32 rounding is silence and becomes zeros.
+
+    Parameters
+    ----------
+    y : array [shape=(..., samples)]
+        Audio; each sound is conditioned by itself.
+
+    Returns
+    -------
+    y : array [shape=(..., samples)]
+        float32, mean about 0, peak 1 (or all 0).
+
+    Raises
+    ------
+    DataError
+        `y` is empty or holds NaN or Inf.
+
+    Examples
+    --------
+    >>> condition([0.25, 0.5, 0.0]).tolist()
+    [0.0, 1.0, -1.0]
+    """
+    audio = _checked(y).astype(np.float64)
+    level = np.abs(audio).max(axis=-1, keepdims=True)
+    audio -= audio.mean(axis=-1, keepdims=True)
+    peak = np.abs(audio).max(axis=-1, keepdims=True)
+    silent = peak <= _ROUNDING * level
+    return np.where(silent, 0.0, audio / np.where(silent, 1.0, peak)).astype(np.float32)
+
+
+def to_wav_bytes(y: npt.ArrayLike, sr: int) -> bytes:
+    """Return a mono 16-bit PCM WAV file as bytes.
+
+    Parameters
+    ----------
+    y : array [shape=(samples,)]
+        Audio in [-1, 1]; never clipped.
+    sr
+        Sampling rate in Hz.
+
+    Raises
+    ------
+    ParameterError
+        `y` is not one sound of shape (samples,), exceeds 1, or `sr` is not a positive integer.
+    DataError
+        `y` is empty or holds NaN or Inf.
+    """
+    _check_rate("sr", sr)
+    audio = _checked(y)
+    if audio.ndim != 1:
+        raise ParameterError(f"a WAV file takes one sound of shape (samples,). Received: shape {audio.shape}")
+    if (peak := float(np.abs(audio).max())) > 1:
+        raise ParameterError(
+            f"audio must lie in [-1, 1], or it clips; divide by its peak. Received: peak {peak:.6g}"
+        )
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sr)
+        file.writeframes(np.rint(audio.astype(np.float64) * _FULL_SCALE).astype("<i2").tobytes())
+    return content.getvalue()
+
+
+def write_wav(path: str | os.PathLike[str], y: npt.ArrayLike, sr: int) -> None:
+    """Write a mono 16-bit PCM WAV file, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The file to appear.
+    y, sr
+        As `to_wav_bytes`.
+
+    Raises
+    ------
+    ParameterError, DataError
+        As `to_wav_bytes`; nothing is written then. DataError also when `path` can't be written.
+    """
+    write_bytes(path, to_wav_bytes(y, sr))
+
+
+def _checked(y: npt.ArrayLike) -> FloatArray:
+    """Return audio (..., samples) as float32; DataError unless it has samples and all are finite."""
+    with np.errstate(over="ignore"):  # float64 above float32's range becomes Inf and is refused
+        audio = np.asarray(y, dtype=np.float32)
+    if audio.ndim == 0 or not audio.shape[-1]:
+        raise DataError(f"audio needs at least one sample on its last axis. Received: shape {audio.shape}")
+    if not np.isfinite(audio).all():
+        raise DataError(
+            f"audio must be finite. Received: NaN or Inf at {np.count_nonzero(~np.isfinite(audio))} samples"
+        )
+    return audio
+
+
+def _check_rate(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ParameterError(f"{name} must be a positive integer, in Hz. Received: {value!r}")

@@ -1,0 +1,87 @@
+"""The convolutional deep belief network: convolutional RBMs in a stack, class logits on top; an ordinary Keras model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from cepscope.errors import ParameterError
+from cepscope.models.crbm import ConvolutionalRBM
+
+RANK = 3
+
+
+def build_cdbn(
+    input_shape: Sequence[int],
+    classes: int | Sequence[str] = 10,
+    *,
+    filters: Sequence[int] = (24, 48),
+    kernel_sizes: Sequence[tuple[int, int]] = ((5, 5), (3, 5)),
+    pool_sizes: Sequence[tuple[int, int]] = ((2, 2), (2, 2)),
+    visible: str = "gaussian",
+    dropout: float = 0.3,
+    seed: int = 0,
+) -> Any:
+    """Build a CDBN that takes MFCC patches and gives class probabilities.
+
+    Parameters
+    ----------
+    input_shape : (n_mfcc, frames, 1)
+    classes : int or sequence of str
+        How many, or their names.
+    filters, kernel_sizes, pool_sizes : sequences, one entry a layer
+        See `ConvolutionalRBM`.
+    visible : {"gaussian", "binary"}
+        Visible units of the first layer; those above take pooled probabilities as binary units.
+    dropout : float
+        Between the last layer and the logits, in training only.
+    seed : int
+        Of the first weights and of the dropout.
+
+    Returns
+    -------
+    keras.Model
+        Layers ``crbm1``, ``crbm2``, ..., ``logits`` (dense, linear), ``probabilities`` (softmax).
+
+    Raises
+    ------
+    ParameterError
+        If the shape is not (n_mfcc, frames, 1), the sequences differ in length, or the input is too small.
+
+    Examples
+    --------
+    >>> model = build_cdbn((20, 64, 1), 10)
+    >>> model.output_shape
+    (None, 10)
+    """
+    shape = tuple(int(size) for size in input_shape)
+    if len(shape) != RANK or shape[2] != 1 or min(shape) < 1:
+        raise ParameterError(f"`input_shape` must be (n_mfcc, frames, 1). Received: {tuple(input_shape)}")
+    count = classes if isinstance(classes, int) else len(classes)
+    if count < 2:  # noqa: PLR2004
+        raise ParameterError(f"There must be at least two classes. Received: {classes}")
+    if not len(filters) == len(kernel_sizes) == len(pool_sizes) > 0:
+        raise ParameterError(
+            "`filters`, `kernel_sizes` and `pool_sizes` must have one entry a layer. "
+            f"Received: {len(filters)}, {len(kernel_sizes)} and {len(pool_sizes)} entries"
+        )
+    inputs = keras.Input(shape, name="mfcc")
+    value = inputs
+    for i, (number, kernel, pool) in enumerate(zip(filters, kernel_sizes, pool_sizes, strict=True)):
+        value = ConvolutionalRBM(
+            number,
+            tuple(kernel),
+            pool_size=tuple(pool),
+            visible=visible if i == 0 else "binary",
+            seed=seed + i,
+            name=f"crbm{i + 1}",
+        )(value)
+    value = keras.layers.Flatten(name="flatten")(value)
+    if dropout:
+        value = keras.layers.Dropout(dropout, seed=seed, name="dropout")(value)
+    start = keras.initializers.GlorotUniform(seed=seed + len(filters))
+    value = keras.layers.Dense(count, kernel_initializer=start, name="logits")(value)
+    outputs = keras.layers.Softmax(name="probabilities")(value)
+    return keras.Model(inputs, outputs, name="cdbn")

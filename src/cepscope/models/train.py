@@ -1,0 +1,224 @@
+"""Train a CDBN: greedy pretraining of its RBMs without labels, then fine-tuning of the whole network with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from cepscope.errors import CepscopeError, CorruptArtifactError, NotFittedError, ParameterError
+from cepscope.models.batches import EpochBatches
+from cepscope.models.crbm import ConvolutionalRBM
+from cepscope.models.trainer import CRBMTrainer
+
+FloatArray = npt.NDArray[np.float32]
+Row = dict[str, Any]
+Progress = Callable[[str, int, int, Row], None]  # layer or "classifier", epoch, epochs, the epoch's row
+
+
+def pretrain(
+    model: Any,
+    data: Any,
+    *,
+    epochs: int = 6,
+    batch_size: int = 64,
+    learning_rate: float = 1e-3,
+    k: int = 1,
+    persistent: bool = False,
+    sparsity: float = 0.05,
+    sparsity_cost: float = 1.0,
+    weight_decay: float = 1e-4,
+    seed: int = 0,
+    callbacks: Sequence[Any] = (),
+    progress: Progress | None = None,
+) -> list[Row]:
+    """Train the RBMs of a CDBN layer by layer, without labels.
+
+    Each layer learns the pooled mean field of the one below it.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From `build_cdbn`.
+    data : Patches or array [shape=(n, n_mfcc, frames, 1)]
+        Of patches the train split is taken.
+    epochs, batch_size : int
+        For each layer.
+    learning_rate : float
+        Of Adam.
+    k, persistent, sparsity, sparsity_cost, weight_decay
+        See `CRBMTrainer`.
+    seed : int
+        Of order and draws.
+    callbacks : sequence of keras.callbacks.Callback
+    progress : callable, optional
+        Called after each epoch with (layer, epoch, epochs, row).
+
+    Returns
+    -------
+    list of dict
+        One row an epoch: stage, layer, epoch, reconstruction_error, free_energy_gap, hidden_activity.
+
+    Raises
+    ------
+    CepscopeError
+        If the training diverges.
+    """
+    _positive(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    x = _patches(data)
+    rows: list[Row] = []
+    rbms = [layer for layer in model.layers if isinstance(layer, ConvolutionalRBM)]
+    if not rbms:
+        raise ParameterError("The model has no ConvolutionalRBM layer, so there is nothing to pretrain.")
+    for depth, rbm in enumerate(rbms):
+        trainer = CRBMTrainer(
+            rbm,
+            k=k,
+            persistent=persistent,
+            sparsity=sparsity,
+            sparsity_cost=sparsity_cost,
+            weight_decay=weight_decay,
+            seed=seed + depth,
+        )
+        batches = EpochBatches(x, batch_size=batch_size, seed=seed + depth, drop_remainder=True)
+        trainer.prepare((batches.batch_size, *x.shape[1:]))
+        trainer.compile(optimizer=keras.optimizers.Adam(learning_rate), jit_compile=False)
+        watch = _Watch(rbm.name, "pretraining", epochs, rows, progress)
+        trainer.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[watch, *callbacks])
+        if depth + 1 < len(rbms):
+            x = trainer.predict(x, batch_size=256, verbose=0)
+    return rows
+
+
+def fit_classifier(
+    model: Any,
+    data: Any,
+    y: npt.NDArray[np.int32] | None = None,
+    *,
+    validation: tuple[FloatArray, npt.NDArray[np.int32]] | None = None,
+    epochs: int = 30,
+    batch_size: int = 64,
+    learning_rate: float = 2e-3,
+    label_smoothing: float = 0.1,
+    shift: int = 4,
+    seed: int = 0,
+    callbacks: Sequence[Any] = (),
+    progress: Progress | None = None,
+) -> list[Row]:
+    """Train the whole network with labels; the same seed gives the same weights, bit for bit.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With class probabilities as output.
+    data : Patches or array [shape=(n, n_mfcc, frames, 1)]
+        Of patches the train split is taken, and its labels, and the test split for validation.
+    y : array [shape=(n,)], optional
+        Classes, if `data` is an array.
+    validation : (x, y), optional
+        Only watched: nothing is chosen by it.
+    epochs, batch_size : int
+    learning_rate : float
+        Highest one; it falls to zero along half a cosine.
+    label_smoothing : float
+        Weight of the uniform distribution in the targets.
+    shift : int
+        Patches are moved in time by up to this many frames.
+    seed : int
+        Of order and shifts.
+    callbacks : sequence of keras.callbacks.Callback
+    progress : callable, optional
+        Called after each epoch with ("classifier", epoch, epochs, row).
+
+    Returns
+    -------
+    list of dict
+        One row an epoch: stage, layer, epoch, loss, accuracy, val_loss, val_accuracy.
+    """
+    _positive(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    x = _patches(data)
+    if y is None:
+        if not hasattr(data, "train"):
+            raise ParameterError("An array of patches needs its classes `y`. Received: y=None")
+        y = data.train.y
+        if validation is None and len(data.test.y):
+            validation = (data.test.x, data.test.y)
+    classes = int(model.output_shape[-1])
+    batches = EpochBatches(x, _smooth(y, classes, label_smoothing), batch_size=batch_size, seed=seed, shift=shift)
+    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(batches))
+    model.compile(
+        optimizer=keras.optimizers.Adam(schedule),
+        loss="categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=False,
+    )
+    rows: list[Row] = []
+    watch = _Watch("classifier", "fine-tuning", epochs, rows, progress)
+    held_out = None if validation is None else (validation[0], _smooth(validation[1], classes, 0.0))
+    model.fit(
+        batches, epochs=epochs, validation_data=held_out, verbose=0, shuffle=False, callbacks=[watch, *callbacks]
+    )
+    return rows
+
+
+def load_model(path: str | Path) -> Any:
+    """Load a ``.keras`` file in safe mode: no code of the file's own is run.
+
+    Raises
+    ------
+    NotFittedError
+        If there is no such file.
+    CorruptArtifactError
+        If it can't be read.
+    """
+    if not Path(path).is_file():
+        raise NotFittedError(f"There is no model at {path}. Run `cepscope train` first.")
+    try:
+        return keras.models.load_model(path, safe_mode=True)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CorruptArtifactError(f"{path} can't be loaded as a Keras model: {reason}") from error
+
+
+class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Collect a row an epoch, report it, and stop when the loss is no longer a number."""
+
+    def __init__(
+        self, layer: str, stage: str, epochs: int, rows: list[Row], progress: Progress | None
+    ) -> None:
+        super().__init__()
+        self.layer, self.stage, self.epochs, self.rows, self.progress = layer, stage, epochs, rows, progress
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        row: Row = {"stage": self.stage, "layer": self.layer, "epoch": epoch + 1}
+        row |= {name: float(value) for name, value in (logs or {}).items()}
+        bad = [name for name, value in row.items() if isinstance(value, float) and not np.isfinite(value)]
+        if bad:
+            raise CepscopeError(
+                f"Training of {self.layer} diverged in epoch {epoch + 1}: {bad[0]} is not finite. "
+                "Take a smaller learning rate, and check that the patches are scaled."
+            )
+        self.rows.append(row)
+        if self.progress:
+            self.progress(self.layer, epoch + 1, self.epochs, row)
+
+
+def _patches(data: Any) -> FloatArray:
+    x = data.train.x if hasattr(data, "train") else np.asarray(data, np.float32)
+    if x.ndim != 4 or not len(x):  # noqa: PLR2004
+        raise ParameterError(f"Patches must be (n, n_mfcc, frames, 1), n at least 1. Received: {x.shape}")
+    return np.asarray(x, np.float32)
+
+
+def _positive(**settings: float) -> None:
+    for name, value in settings.items():
+        if not (np.isfinite(value) and value > 0):
+            raise ParameterError(f"`{name}` must be a positive number. Received: {value}")
+
+
+def _smooth(y: npt.NDArray[np.int32], classes: int, weight: float) -> FloatArray:
+    return ((1 - weight) * np.eye(classes, dtype=np.float32)[y] + weight / classes).astype(np.float32)

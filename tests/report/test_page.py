@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import io
+import json
+import re
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+from matplotlib.image import imread
+
+from cepscope.errors import CepscopeWarning, ParameterError
+from cepscope.report import Exemplar, ReportContent, render_page, write_page
+
+EVIL = '</script><script>alert(1)</script><img src=x onerror="alert(2)"> & \' {{ 7 * 7 }}'
+
+
+class Page(HTMLParser):
+    """Elements in order, each with its attributes; the text of scripts, styles and everything."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.open = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self.open = tag
+
+    def handle_data(self, data: str) -> None:
+        if (
+            self.open in ("script", "style")
+            and self.texts
+            and self.texts[-1][0] == self.open + str(len(self.elements))
+        ):
+            data = self.texts.pop()[1] + data
+        self.texts.append((self.open + str(len(self.elements)), data))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def data_uri(uri: str) -> tuple[str, bytes]:
+    head, body = uri.split(",", 1)
+    return head, base64.b64decode(body, validate=True)
+
+
+@pytest.fixture(scope="module")
+def text(content: ReportContent) -> str:
+    return render_page(content)
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def test_one_player_a_unit(page: Page, content: ReportContent) -> None:
+    players = page.all("audio")
+    assert len(players) == len(content.units) == 62
+    assert all("controls" in player for player in players)
+    names = [player["aria-label"] for player in players]
+    assert names[0] == "Sound of crbm1:0"
+    assert names[-1] == "Sound of logits:9, nine"
+
+
+def test_players_hold_the_units_sounds(page: Page, content: ReportContent) -> None:
+    for player, card in zip(page.all("audio"), content.units, strict=True):
+        head, wav = data_uri(player["src"] or "")
+        assert head == "data:audio/wav;base64"
+        y, sr = sf.read(io.BytesIO(wav), dtype="float32")
+        assert sr == card.sr
+        np.testing.assert_allclose(y, card.audio, atol=1 / 32767)  # PCM16 rounds to its step
+
+
+def test_exemplars_are_buttons_and_each_clip_is_stored_once(
+    text: str, page: Page, content: ReportContent
+) -> None:
+    buttons = [b for b in page.all("button") if "data-clip" in b]
+    assert len(buttons) == 3 * len(content.units)
+    stored = json.loads(
+        re.search(r'<script type="application/json" id="clips">(.*?)</script>', text, re.S)[1]
+    )
+    exemplars = [e for card in content.units for e in card.exemplars]
+    assert len(stored) == len({e.clip for e in exemplars}) < len(exemplars)
+    for button, exemplar in zip(buttons, exemplars, strict=True):
+        y, _ = sf.read(io.BytesIO(data_uri(stored[button["data-clip"]])[1]), dtype="float32")
+        np.testing.assert_allclose(y, exemplar.audio, atol=1 / 32767)
+        assert exemplar.label in button["aria-label"]
+        assert exemplar.speaker in button["aria-label"]
+
+
+def test_clips_of_one_name_and_two_sounds_are_two(content: ReportContent) -> None:
+    card = content.units[0]
+    first = card.exemplars[0]
+    other = dataclasses.replace(first, audio=0.5 * first.audio)
+    units = (dataclasses.replace(card, exemplars=(first, other, first)),)
+    text = render_page(dataclasses.replace(content, units=units))
+    assert re.findall(r'data-clip="(\w+)"', text) == ["c0", "c1", "c0"]
+
+
+def test_pictures_decode_and_are_described(page: Page, content: ReportContent) -> None:
+    pictures = page.all("img")
+    assert len(pictures) == 2 + 52 + 62 * (2 + 3)  # legends, kernels; spectrogram, pattern, exemplars
+    shapes = set()
+    for picture in pictures:
+        head, png = data_uri(picture["src"] or "")
+        assert head == "data:image/png;base64"
+        shapes.add(imread(io.BytesIO(png)).shape[:2])
+        assert "alt" in picture
+    assert shapes == {(1, 96), (5, 5), (14, 14), (20, 64), (128, 127)}
+    alts = [str(p["alt"]) for p in pictures]
+    assert any(
+        re.match(r"Spectrogram of the sound of crbm2:7: 0 to 8000 Hz, 0.63 s, strongest", alt) for alt in alts
+    )
+    assert any(
+        re.match(r"MFCC pattern of logits:3: 20 coefficients by 64 frames, 0.63 s; the largest", a)
+        for a in alts
+    )
+    assert sum(not alt for alt in alts) == 62 * 3  # only those whose button says it all
+
+
+def test_every_place_has_its_own_name(page: Page, text: str) -> None:
+    ids = [a["id"] for _, a in page.elements if "id" in a]
+    assert len(ids) == len(set(ids))
+    assert "crbm2-7" in ids
+    for link in page.all("a"):
+        assert (link["href"] or "#")[1:] in ids
+    for reference in re.findall(r'aria-labelledby="([^"]+)"', text):
+        assert reference in ids
+
+
+def test_names_that_look_alike_get_different_places(content: ReportContent) -> None:
+    names = ("a/b:1", "a b:1", "a-b-1-name", "search", "\N{SNOWMAN}")
+    units = tuple(dataclasses.replace(content.units[0], unit=name) for name in names)
+    ids = [
+        a["id"] for _, a in Page(render_page(dataclasses.replace(content, units=units))).elements if "id" in a
+    ]
+    assert len(ids) == len(set(ids))
+
+
+def test_landmarks_and_headings(page: Page) -> None:
+    tags = [tag for tag, _ in page.elements]
+    assert tags.count("h1") == tags.count("main") == 1
+    levels = [int(tag[1]) for tag in tags if re.fullmatch(r"h[1-6]", tag)]
+    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert page.all("html")[0]["lang"] == "en"
+
+
+def test_every_string_is_escaped(content: ReportContent) -> None:
+    card = content.units[-1]
+    exemplar = card.exemplars[0]
+    evil = Exemplar(EVIL, EVIL, EVIL, 1.0, exemplar.pattern, exemplar.audio)
+    scores = {**card.scores, "sound_class": EVIL, "sound_right": False}
+    unit = dataclasses.replace(card, unit=EVIL, layer=EVIL, label=EVIL, scores=scores, exemplars=(evil,))
+    hostile = dataclasses.replace(
+        content,
+        title=EVIL,
+        run={EVIL: {EVIL: EVIL}, "x": EVIL},
+        corpus={"name": EVIL, "classes": (EVIL,), EVIL: EVIL},
+        units=(unit,),
+        history=[{"layer": EVIL, "epoch": 1, "reconstruction_error": 1.0}],
+        summary={"logit_sounds_right": EVIL, "layers": {}},
+    )
+    text = render_page(hostile)
+    page = Page(text)
+    assert len(page.all("script")) == 2
+    assert not any("onerror" in attributes for _, attributes in page.elements)
+    assert "<script>alert" not in text
+    assert "{{ 7 * 7 }}" in text  # data is no template
+    assert sum(EVIL in str(value) for _, attributes in page.elements for value in attributes.values()) >= 3
+    assert page.all("audio")[0]["aria-label"] == f"Sound of {EVIL}, {EVIL}"
+
+
+def test_only_the_pages_own_style_and_script_may_run(page: Page, text: str) -> None:
+    policy = (
+        next(m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy") or ""
+    )
+    assert policy.startswith("default-src 'none'; img-src data:; media-src data: blob:;")
+    assert "unsafe" not in policy
+    style = re.search(r"<style>(.*?)</style>", text, re.S)[1]
+    script = re.search(r"<script>(.*?)</script>", text, re.S)[1]
+    for name, source in (("style", style), ("script", script)):
+        digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+        assert f"{name}-src 'sha256-{digest}'" in policy
+    assert not any("style" in a or any(k.startswith("on") for k in a) for _, a in page.elements)
+    addresses = [
+        a[key] or "" for _, a in page.elements for key in ("src", "href", "action", "srcset") if key in a
+    ]
+    assert all(address.startswith(("data:", "#")) for address in addresses)
+
+
+def test_what_is_doubtful_is_marked(page: Page, text: str, content: ReportContent) -> None:
+    expected = [card.unit for card in content.units if card.doubts]
+    assert 5 <= len(expected) < len(content.units)
+    marked = [a["id"] for a in page.all("article") if a["data-doubtful"] == "1"]
+    assert marked == [name.replace(":", "-") for name in expected]
+    assert text.count("<b>Doubtful:</b>") == len(expected)
+    assert "the network hears the sound as nine" in text
+    assert f"{len(expected)} of 62 units are marked doubtful" in text
+
+
+def test_a_synthetic_corpus_is_said_to_be_one(text: str, content: ReportContent) -> None:
+    claim = "The corpus is synthetic, no human speaks in it"
+    assert claim in text
+    assert claim not in render_page(dataclasses.replace(content, corpus={"name": "people"}))
+
+
+def test_a_page_of_the_least_content(content: ReportContent) -> None:
+    card = dataclasses.replace(content.units[0], filter=None, scores={}, exemplars=())
+    bare = ReportContent("bare", {}, {"name": "x"}, content.spec, content.frames, (card,))
+    page = Page(render_page(bare))
+    assert len(page.all("audio")) == 1
+    assert "training" not in {a.get("id") for _, a in page.elements}
+
+
+def test_the_page_is_whole_and_the_same_each_time(content: ReportContent, text: str, tmp_path: Path) -> None:
+    start = time.perf_counter()
+    path = write_page(content, tmp_path / "report")
+    assert time.perf_counter() - start < 15  # the budget; measured .3 s
+    assert path == tmp_path / "report" / "index.html"
+    assert path.read_text("utf-8") == text
+    assert [p.name for p in path.parent.iterdir()] == ["index.html"]
+    assert len(text) < 8e6  # measured 4.2 MB for 62 units
+
+
+def test_a_failed_page_leaves_the_old_one(content: ReportContent, tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("old")
+    card = content.units[0]
+    loud = dataclasses.replace(content, units=(dataclasses.replace(card, layer="x", audio=np.full(99, 3.0)),))
+    with pytest.raises(ParameterError):
+        write_page(loud, tmp_path)
+    assert (tmp_path / "index.html").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_large_page_warns(content: ReportContent, tmp_path: Path) -> None:
+    card = dataclasses.replace(content.units[0], exemplars=())
+    many = tuple(dataclasses.replace(card, unit=f"crbm1:{i}") for i in range(201))
+    with pytest.warns(CepscopeWarning, match="201 units"):
+        write_page(dataclasses.replace(content, units=many), tmp_path)
+
+
+def test_the_page_needs_no_tensorflow() -> None:
+    code = "import sys, cepscope.report; sys.exit(any(m in sys.modules for m in ('tensorflow', 'matplotlib.pyplot')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
