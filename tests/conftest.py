@@ -10,6 +10,7 @@ import pytest
 
 if TYPE_CHECKING:
     import keras
+
     from cepscope.corpora import Patches
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -54,7 +55,11 @@ def digit_model(digit_patches: Patches) -> keras.Model:
     import cepscope as cs
 
     model = cs.build_cdbn(
-        digit_patches.input_shape, digit_patches.classes, filters=(6, 8), kernel_sizes=((5, 5), (3, 3)), seed=0
+        digit_patches.input_shape,
+        digit_patches.classes,
+        filters=(6, 8),
+        kernel_sizes=((5, 5), (3, 3)),
+        seed=0,
     )
     cs.pretrain(model, digit_patches, epochs=2, seed=0)
     cs.fit_classifier(model, digit_patches, epochs=6, seed=0)

@@ -1,7 +1,7 @@
 """Files that appear whole or not at all, and their checksums.
 
-A file is written beside its target, synced, then renamed over it: who reads sees the old content or the new one,
-never a part, even after a power cut or ``kill -9``.
+A file is written beside its target, synced, then renamed over it: who reads sees the old content or the new
+one, never a part, even after a power cut or ``kill -9``.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from cepscope.errors import DataError, ParameterError
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Lend a temporary path beside `path`, to be written in the body of a ``with``.
 
-    The temporary file is empty and has the suffix of `path` (Keras insists on ``.keras``); its name begins with
-    ``.part-``. When the body succeeds it is synced and renamed to `path`, when it raises, and also on Ctrl-C, it
-    is removed and what was at `path` stays.
+    The temporary file is empty and has the suffix of `path` (Keras insists on ``.keras``); its name begins
+    with ``.part-``. When the body succeeds it is synced and renamed to `path`, when it raises, and also on
+    Ctrl-C, it is removed and what was at `path` stays.
 
     Parameters
     ----------

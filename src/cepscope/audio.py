@@ -118,8 +118,8 @@ def resample(y: npt.ArrayLike, orig_sr: int, target_sr: int) -> FloatArray:
 def condition(y: npt.ArrayLike) -> FloatArray:
     """Take the level out: remove the DC mean, then bring the peak to 1.
 
-    How loud a microphone was says who spoke rather than what was said, so this is done to every recording before
-    its features. What is constant up to float32 rounding is silence and becomes zeros.
+    How loud a microphone was says who spoke rather than what was said, so this is done to every recording
+    before its features. What is constant up to float32 rounding is silence and becomes zeros.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+
 import cepscope as cs
 from cepscope.corpora import Patches
 from cepscope.errors import CorruptArtifactError, ParameterError
@@ -29,9 +30,7 @@ def test_every_unit_of_every_layer_gets_a_pattern(patterns: Patterns, digit_patc
     assert np.isfinite(patterns.x).all()
 
 
-def test_patterns_climb_and_match_their_reported_activation(
-    patterns: Patterns, digit_model: keras.Model
-) -> None:
+def test_patterns_climb_and_match_their_reported_activation(patterns: Patterns, digit_model: keras.Model) -> None:
     own = np.diag(unit_activations(digit_model, patterns.x))
     np.testing.assert_allclose(patterns.activation, own, rtol=1e-6)
     assert np.mean(patterns.history[-1] > patterns.history[0]) > 0.95
@@ -63,9 +62,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(
 
 def test_strong_priors_give_smoother_patterns(digit_model: keras.Model, digit_patches: Patches) -> None:
     def roughness(weight: float) -> float:
-        found = maximize(
-            digit_model, digit_patches, layers=["crbm1"], steps=20, components=60, time_smoothness=weight
-        )
+        found = maximize(digit_model, digit_patches, layers=["crbm1"], steps=20, components=60, time_smoothness=weight)
         return float(np.mean(np.diff(found.x, 2, axis=2) ** 2))
 
     assert roughness(3.0) < 0.7 * roughness(0.0)
@@ -74,7 +71,11 @@ def test_strong_priors_give_smoother_patterns(digit_model: keras.Model, digit_pa
 def test_progress_counts_to_the_end(digit_model: keras.Model, digit_patches: Patches) -> None:
     seen: list[tuple[int, int]] = []
     maximize(
-        digit_model, digit_patches, layers=["logits"], steps=20, components=10,
+        digit_model,
+        digit_patches,
+        layers=["logits"],
+        steps=20,
+        components=10,
         progress=lambda done, total: seen.append((done, total)),
     )
     assert seen == [(16, 20), (20, 20)]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.fft
 import tensorflow as tf
+
 from cepscope.corpora import Patches
 from cepscope.errors import DataError
 from cepscope.maximize.priors import Quefrency, scaled_to_speech, time_curvature
@@ -39,7 +40,9 @@ def test_hopeless_patches_are_refused(case: str, digit_patches: Patches) -> None
 
 def test_time_curvature_is_the_mean_squared_second_difference() -> None:
     x = np.random.default_rng(0).standard_normal((2, 3, 7)).astype(np.float32)
-    np.testing.assert_allclose(time_curvature(tf.constant(x)), (np.diff(x, 2, axis=2) ** 2).mean(axis=(1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(
+        time_curvature(tf.constant(x)), (np.diff(x, 2, axis=2) ** 2).mean(axis=(1, 2)), rtol=1e-5
+    )
     assert not np.any(time_curvature(tf.zeros((2, 3, 2))))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+
 from cepscope.errors import ParameterError
 from cepscope.maximize.units import Unit, resolve_layer, unit_activations, unit_layers, unit_reader
 from cepscope.models import build_cdbn
@@ -74,12 +75,18 @@ def test_all_layers_are_found_in_order(plain_cnn: keras.Model) -> None:
 
 def test_conv2d_means_the_first_convolution_unless_a_layer_has_that_name(plain_cnn: keras.Model) -> None:
     assert resolve_layer(plain_cnn, "conv2d").name == "first"
-    named = keras.Sequential([keras.Input((6, 9, 1)), keras.layers.Conv2D(1, 2, name="a"), keras.layers.Conv2D(1, 2, name="conv2d")])
+    named = keras.Sequential(
+        [
+            keras.Input((6, 9, 1)),
+            keras.layers.Conv2D(1, 2, name="a"),
+            keras.layers.Conv2D(1, 2, name="conv2d"),
+        ]
+    )
     assert resolve_layer(named, "conv2d").name == "conv2d"
 
 
 def test_unknown_layers_are_refused_with_the_names_there_are(plain_cnn: keras.Model) -> None:
-    with pytest.raises(ParameterError, match="'conv9'.*first.*classes"):
+    with pytest.raises(ParameterError, match=r"'conv9'.*first.*classes"):
         unit_layers(plain_cnn, ["conv9"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from cepscope.corpora import Patches
 from cepscope.errors import DataError
 from cepscope.probe.naturalness import DIRECTIONS, Naturalness, fit_naturalness

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+
 from cepscope.corpora import Patches
 from cepscope.errors import CorruptArtifactError, ParameterError
 from cepscope.maximize.patterns import Patterns
@@ -23,9 +24,7 @@ def real_as_patterns(digit_model: keras.Model, digit_patches: Patches) -> tuple[
     best = unit_activations(digit_model, digit_patches.test.x).argmax(axis=0)
     x = digit_patches.test.x[best]
     own = unit_activations(digit_model, x)[np.arange(len(units)), np.arange(len(units))]
-    patterns = Patterns(
-        tuple(map(str, units)), x, digit_patches.decode(x), digit_patches.spec, own, own[None], {}
-    )
+    patterns = Patterns(tuple(map(str, units)), x, digit_patches.decode(x), digit_patches.spec, own, own[None], {})
     audio = np.stack([digit_patches.load_wave(digit_patches.test.paths[i]) for i in best])
     return patterns, SimpleNamespace(audio=audio, sr=digit_patches.spec.sr, relative_error=np.zeros(len(units)))
 
@@ -94,5 +93,5 @@ def test_rows_round_trip_through_csv(scores: UnitScores, tmp_path: Path) -> None
         assert mine["sound_right"] == theirs["sound_right"]
         assert theirs["retention"] == pytest.approx(mine["retention"], rel=1e-5, nan_ok=True)
     (tmp_path / "units.csv").write_text("unit,layer\ncrbm1:0,crbm1\n")
-    with pytest.raises(CorruptArtifactError, match="units.csv"):
+    with pytest.raises(CorruptArtifactError, match=r"units\.csv"):
         load_unit_rows(tmp_path / "units.csv")

@@ -1,8 +1,8 @@
 """MFCC with librosa's numbers, several times as fast.
 
-librosa plans everything anew for each call; here the window and the mel filters of a spec are made once, and clips
-go through in groups that fit the processor's cache. Nothing depends on the grouping: a clip alone gives the bits
-that it gives in a batch, whatever the number of BLAS threads (there is no BLAS call).
+librosa plans everything anew for each call; here the window and the mel filters of a spec are made once,
+and clips go through in groups that fit the processor's cache. Nothing depends on the grouping: a clip alone
+gives the bits that it gives in a batch, whatever the number of BLAS threads (there is no BLAS call).
 """
 
 from __future__ import annotations
@@ -28,14 +28,16 @@ _LEAST_GAIN = 1e-3  # of a lifter that can still be divided out in float32
 
 
 def mfcc(y: npt.ArrayLike, spec: MfccSpec) -> FloatArray:
-    """Compute MFCCs: centred frames, zero padding, power spectrum, mel filters, decibels, ortho DCT-II, lifter [1]_.
+    """Compute MFCCs [1]_: centred frames, power spectrum, mel filters, decibels, ortho DCT-II, lifter.
 
-    Equal to ``librosa.feature.mfcc(y, sr=, n_mfcc=, lifter=, n_fft=, hop_length=, win_length=, n_mels=, fmin=, fmax=,
-    htk=)`` with its defaults (centre, constant padding), given the same floor (`amin`) and `top_db`, to within 16
-    float32 roundings of the largest possible coefficient, ``2**-20 * max|log_mel| * sqrt(n_mels)``, times the
-    lifter: 6e-4 where c0 is about -600. librosa's own float32 result differs from its float64 result by as much as
-    a quarter of that, since decibels of about 100 are themselves rounded to 8e-6 before the DCT adds them up. Window
-    and FFT are in float64, as in librosa: in float32, bands that lie 100 dB below a pure tone would be off by 1e-2.
+    Equal to ``librosa.feature.mfcc(y, sr=, n_mfcc=, lifter=, n_fft=, hop_length=, win_length=, n_mels=,
+    fmin=, fmax=, htk=)`` with its defaults (centre, constant padding), given the same floor (`amin`) and
+    `top_db`. All is in float64 up to the decibels, which are float32 like the DCT; librosa's are too, for
+    float32 audio. So both round decibels of about 100 to 8e-6 before the DCT adds `n_mels` of them up, and
+    librosa's own float32 result differs from its float64 result by up to 7 float32 roundings (2**-23) of
+    the largest possible coefficient, ``max|log_mel| * sqrt(n_mels)``, times the lifter. That is the
+    tolerance kept here as well: 16 such roundings at most, 1e-3 where c0 is about -600; 1e-4 is usual. (An
+    FFT in float32 would be twice as fast, but off by 1e-2 in bands 100 dB below a pure tone.)
 
     Parameters
     ----------
@@ -58,8 +60,8 @@ def mfcc(y: npt.ArrayLike, spec: MfccSpec) -> FloatArray:
 
     References
     ----------
-    .. [1] S. Davis and P. Mermelstein, "Comparison of parametric representations for monosyllabic word recognition
-       in continuously spoken sentences", IEEE Trans. ASSP 28(4), 1980.
+    .. [1] S. Davis and P. Mermelstein, "Comparison of parametric representations for monosyllabic word
+       recognition in continuously spoken sentences", IEEE Trans. ASSP 28(4), 1980.
 
     Examples
     --------
@@ -91,7 +93,7 @@ def log_mel(y: npt.ArrayLike, spec: MfccSpec) -> FloatArray:
     Returns
     -------
     decibels : array [shape=(..., n_mels, frames)]
-        float32, dB of mel power (reference 1), as ``librosa.power_to_db(librosa.feature.melspectrogram(...))``.
+        float32, dB of mel power (reference 1): librosa's ``power_to_db(melspectrogram(...))``.
 
     Raises
     ------
@@ -107,11 +109,11 @@ def log_mel(y: npt.ArrayLike, spec: MfccSpec) -> FloatArray:
 
 
 def mfcc_to_log_mel(C: npt.ArrayLike, spec: MfccSpec) -> FloatArray:
-    """Turn MFCCs into the smooth log-mel spectrogram that they stand for: divide the lifter out, transposed DCT.
+    """Turn MFCCs into the smooth log-mel spectrogram behind them: divide the lifter out, transposed DCT.
 
-    It is the least-squares inverse: exact when ``n_mfcc == n_mels``, otherwise the part of the log-mel spectrum that
-    varies slowly over frequency. Equal to ``librosa.power_to_db(librosa.feature.inverse.mfcc_to_mel(C, n_mels=,
-    lifter=))``, in float32.
+    It is the least-squares inverse: exact when ``n_mfcc == n_mels``, otherwise the part of the log-mel
+    spectrum that varies slowly over frequency. Equal to
+    ``librosa.power_to_db(librosa.feature.inverse.mfcc_to_mel(C, n_mels=, lifter=))``, in float32.
 
     Parameters
     ----------
@@ -128,8 +130,8 @@ def mfcc_to_log_mel(C: npt.ArrayLike, spec: MfccSpec) -> FloatArray:
     Raises
     ------
     ParameterError
-        `C` does not have `spec.n_mfcc` rows, or the lifter takes a coefficient out (a gain below 1e-3), so that
-        nothing brings it back.
+        `C` does not have `spec.n_mfcc` rows, or the lifter takes a coefficient out (a gain below 1e-3), so
+        that nothing brings it back.
     """
     import scipy.fft
 
@@ -139,7 +141,7 @@ def mfcc_to_log_mel(C: npt.ArrayLike, spec: MfccSpec) -> FloatArray:
     gains = spec.lifter_gains()
     if (lost := np.abs(gains) < _LEAST_GAIN).any():
         raise ParameterError(
-            f"the lifter can't be divided out: it multiplies coefficient {np.argmax(lost)} by {gains[lost][0]:.1g}. "
+            f"the lifter multiplies coefficient {np.argmax(lost)} by {gains[lost][0]:.1g}, for good. "
             f"Received: lifter={spec.lifter:g}, n_mfcc={spec.n_mfcc}; take a lifter of at least n_mfcc"
         )
     cepstra = given / gains.astype(np.float32)[:, np.newaxis]
@@ -172,18 +174,18 @@ def _log_mel_groups(clips: npt.NDArray[np.floating], spec: MfccSpec) -> Iterator
         yield part, decibels
 
 
-def _mel_power(framed: npt.NDArray[np.floating], spec: MfccSpec) -> FloatArray:
+def _mel_power(framed: npt.NDArray[np.floating], spec: MfccSpec) -> npt.NDArray[np.float64]:
     """Return the mel power (clips, n_mels, frames) of frames (clips, frames, n_fft)."""
     import scipy.fft
 
     window, filters = _plan(spec.sr, spec.n_fft, spec.win, spec.n_mels, spec.fmin, spec.fmax, spec.htk)
-    spectrum = scipy.fft.rfft(framed * window, axis=-1).astype(np.complex64)
-    squares = spectrum.reshape(-1, spectrum.shape[-1]).view(np.float32)  # real and imaginary parts take turns
+    spectrum = scipy.fft.rfft(framed * window, axis=-1)
+    squares = spectrum.view(np.float64).reshape(-1, 2 * spectrum.shape[-1])  # real, imaginary, real, ...
     squares *= squares
-    power = np.empty((filters.shape[1], len(squares)), dtype=np.float32)  # (bins, clips * frames)
+    power = np.empty((filters.shape[1], len(squares)))  # (bins, clips * frames)
     np.add(squares[:, ::2].T, squares[:, 1::2].T, out=power)
     # a bin lies in two filters at most: the sparse product is cheaper than BLAS, and sums in one order only
-    mel: FloatArray = filters @ power
+    mel: npt.NDArray[np.float64] = filters @ power
     return mel.reshape(-1, *framed.shape[:2]).swapaxes(0, 1)
 
 
@@ -199,17 +201,16 @@ def _plan(
     left = (n_fft - win) // 2
     window[left : left + win] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(win) / win)
     filters = librosa.filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax, htk=htk)
-    return window, scipy.sparse.csr_array(filters)
+    return window, scipy.sparse.csr_array(filters.astype(np.float64))  # values are float32, as librosa has
 
 
 def _checked(y: npt.ArrayLike) -> npt.NDArray[np.floating]:
     """Return audio (..., samples) as an array, or raise."""
     audio = np.asarray(y)
     if audio.ndim == 0 or not np.issubdtype(audio.dtype, np.floating):
-        received = f"{audio.dtype} of shape {audio.shape}"
         raise ParameterError(
-            f"audio must be floating point in [-1, 1] of shape (..., samples); divide 16-bit integers by 32768. "
-            f"Received: {received}"
+            "audio must be floating point in [-1, 1] of shape (..., samples). Received: "
+            f"{audio.dtype} of shape {audio.shape}; divide 16-bit integers by 32768"
         )
     if not audio.shape[-1]:
         raise DataError(f"audio needs at least one sample. Received: shape {audio.shape}")

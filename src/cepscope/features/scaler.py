@@ -82,7 +82,7 @@ class CoefficientScaler:
         return cls(mean.astype(np.float32), np.where(constant, 1.0, deviation).astype(np.float32))
 
     def transform(self, mfccs: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """Standardise MFCCs (..., n_mfcc, frames): float32 of the same shape; ParameterError for another n_mfcc."""
+        """Standardise MFCCs (..., n_mfcc, frames); float32. ParameterError for another n_mfcc."""
         return (self._checked(mfccs) - self.mean[:, np.newaxis]) / self.scale[:, np.newaxis]
 
     def inverse_transform(self, mfccs: npt.ArrayLike) -> npt.NDArray[np.float32]:

@@ -42,12 +42,12 @@ class MfccSpec:
     lifter
         Sinusoidal lifter L: coefficient n (from 1) is multiplied by 1 + L/2 sin(pi n / L); 0: none.
     htk
-        HTK's mel scale, 2595 log10(1 + f / 700) [2]_; otherwise Slaney's.
+        HTK's mel scale, 2595 log10(1 + f / 700) [1]_; otherwise Slaney's.
     floor
         Mel power below which values are raised to it (librosa's `amin`).
     top_db
-        Decibels below the clip's loudest value at which values are cut off, as librosa does with 80; inf: never,
-        so that a frame's MFCC depends on that frame alone.
+        Decibels below the clip's loudest value at which values are cut off, as librosa does with 80; inf:
+        never, so that a frame's MFCC depends on that frame alone.
 
     Raises
     ------
@@ -56,9 +56,7 @@ class MfccSpec:
 
     References
     ----------
-    .. [1] S. Davis and P. Mermelstein, "Comparison of parametric representations for monosyllabic word recognition
-       in continuously spoken sentences", IEEE Trans. ASSP 28(4), 1980.
-    .. [2] S. Young et al., "The HTK Book", Cambridge University, section 5.
+    .. [1] S. Young et al., "The HTK Book", Cambridge University Engineering Department, chapter 5.
 
     Examples
     --------
@@ -115,7 +113,7 @@ class MfccSpec:
         empty = self._empty()
         if not empty.size:
             return
-        points = mel_points(self.n_mels, self.fmin, self.fmax, htk=self.htk)
+        lower, _, upper = mel_points(self.n_mels, self.fmin, self.fmax, htk=self.htk)[empty[0] :][:3]
         longer = self.n_fft
         while longer < _MOST_BINS and self._empty(n_fft=longer).size:
             longer *= 2
@@ -123,9 +121,9 @@ class MfccSpec:
         options = [f"n_mels={fewer}"] if fewer else []
         options += [f"n_fft={longer}"] if longer < _MOST_BINS else []
         raise ParameterError(
-            f"{empty.size} of {self.n_mels} mel filters hold no FFT bin (the first from {points[empty[0]]:.1f} to "
-            f"{points[empty[0] + 2]:.1f} Hz, bins every {self.sr / self.n_fft:.1f} Hz). Received: "
-            f"n_mels={self.n_mels}, n_fft={self.n_fft}; take {' or '.join(options) or 'a wider fmin to fmax'}"
+            f"{empty.size} of {self.n_mels} mel filters hold no FFT bin (the first: {lower:.1f} to "
+            f"{upper:.1f} Hz, with bins every {self.sr / self.n_fft:.1f} Hz). Received: "
+            f"n_mels={self.n_mels}, n_fft={self.n_fft}; take {' or '.join(options) or 'a larger fmax - fmin'}"
         )
 
     def _empty(self, *, n_fft: int = 0, n_mels: int = 0) -> npt.NDArray[np.intp]:
@@ -167,10 +165,12 @@ class MfccSpec:
         """Return what the lifter multiplies each coefficient by: (n_mfcc,), all 1 without a lifter."""
         if not self.lifter:
             return np.ones(self.n_mfcc)
-        return 1 + self.lifter / 2 * np.sin(np.pi * np.arange(1, 1 + self.n_mfcc) / self.lifter)
+        orders = np.arange(1, 1 + self.n_mfcc, dtype=np.float64)
+        gains: npt.NDArray[np.float64] = 1 + self.lifter / 2 * np.sin(np.pi * orders / self.lifter)
+        return gains
 
     def frames_of(self, n_samples: int) -> int:
-        """Return how many frames a sound of `n_samples` has: one around each multiple of `hop`, from sample 0 on."""
+        """Return how many frames a sound has: one around sample 0 and each further multiple of `hop`."""
         _require(n_samples >= 1, "n_samples", "at least 1", n_samples)
         return 1 + n_samples // self.hop
 
@@ -181,7 +181,7 @@ class MfccSpec:
 
     def times(self, frames: int) -> npt.NDArray[np.float64]:
         """Return the (frames,) centres in seconds."""
-        return np.arange(frames) * (self.hop / self.sr)
+        return np.arange(frames, dtype=np.float64) * (self.hop / self.sr)
 
     def mel_frequencies(self) -> npt.NDArray[np.float64]:
         """Return the (n_mels,) centres of the mel filters in Hz."""

@@ -1,4 +1,4 @@
-"""Patterns to sound: envelope, excitation, synthesis, phase, MFCC matching.
+"""Patterns to sound: envelope, excitation, synthesis, phases, MFCC matching; every step can be called alone.
 
 The room and its main function share a name, so the module can be called: ``cepscope.invert(patterns)`` is
 ``cepscope.invert.inversion.invert``.
@@ -10,27 +10,47 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from cepscope.invert.envelope import log_envelope as log_envelope
-from cepscope.invert.envelope import minimum_phase as minimum_phase
+from cepscope.invert.envelope import log_mel_to_envelope as log_mel_to_envelope
+from cepscope.invert.envelope import mfcc_to_envelope as mfcc_to_envelope
 from cepscope.invert.excitation import pitch_contour as pitch_contour
+from cepscope.invert.excitation import pulse_times as pulse_times
 from cepscope.invert.excitation import voicing as voicing
 from cepscope.invert.griffinlim import griffin_lim as griffin_lim
 from cepscope.invert.inversion import METHODS as METHODS
-from cepscope.invert.inversion import Sounds as Sounds
+from cepscope.invert.inversion import best_gain_db as best_gain_db
+from cepscope.invert.inversion import librosa_sound as librosa_sound
+from cepscope.invert.inversion import start_sound as start_sound
+from cepscope.invert.matching import LEVELS as LEVELS
 from cepscope.invert.matching import match as match
 from cepscope.invert.matching import relative_error as relative_error
-from cepscope.invert.synthesis import synthesize as synthesize
+from cepscope.invert.refinement import refine as refine
+from cepscope.invert.sounds import Sounds as Sounds
+from cepscope.invert.stft import istft as istft
+from cepscope.invert.stft import sound_length as sound_length
+from cepscope.invert.stft import stft as stft
+from cepscope.invert.synthesis import minimum_phase as minimum_phase
+from cepscope.invert.synthesis import synthesize_voiced as synthesize_voiced
 
 __all__ = [
+    "LEVELS",
     "METHODS",
     "Sounds",
+    "best_gain_db",
     "griffin_lim",
-    "log_envelope",
+    "istft",
+    "librosa_sound",
+    "log_mel_to_envelope",
     "match",
+    "mfcc_to_envelope",
     "minimum_phase",
     "pitch_contour",
+    "pulse_times",
+    "refine",
     "relative_error",
-    "synthesize",
+    "sound_length",
+    "start_sound",
+    "stft",
+    "synthesize_voiced",
     "voicing",
 ]
 

@@ -1,57 +1,99 @@
-"""From MFCC to a spectral envelope: the smooth amplitude per frequency bin that has this log-mel spectrum."""
+"""From MFCC to a spectral envelope: divide the lifter out, transpose the DCT, spread mel bands over FFT bins.
+
+A pattern of K < n_mels coefficients fixes only the smooth part of the log-mel spectrum; the transposed DCT gives the
+smallest (minimum-norm) log-mel spectrum that has exactly these coefficients.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.fft
 
-from cepscope.features import MfccSpec, mel_filterbank
-from cepscope.invert.stft import window
+from cepscope.features import MfccSpec, mfcc_to_log_mel
+from cepscope.invert.stft import analysis_window
 
-FloatArray = npt.NDArray[np.float64]
-NEPERS = np.log(10) / 20  # of amplitude, a decibel
+Array = npt.NDArray[Any]
 
 
-@lru_cache(maxsize=16)
-def spread_matrix(spec: MfccSpec) -> FloatArray:
-    """Return weights (n_mels, bins) that carry values of mel bands to bins; each column sums to 1.
+@dataclass(frozen=True)
+class Bands:
+    """The constants that link FFT bins, mel bands and coefficients.
 
-    The triangles of the filterbank, scaled to peak 1, interpolate between band centres. Bins that no band covers take
-    the value of the nearest one that is covered.
+    Attributes
+    ----------
+    weights : array [shape=(n_mels, bins)]
+        The extractor's filterbank.
+    spread : array [shape=(n_mels, bins)]
+        Hat functions of the same bands whose columns sum to 1: take one value a band to one value a bin.
+    area_db : array [shape=(n_mels,)]
+        Sum of each filter's weights in dB: its level when every bin has power 1.
+    dct : array [shape=(n_mfcc, n_mels)]
+        Orthonormal DCT-II.
+    lifter : array [shape=(n_mfcc,)]
+        Factor of each coefficient; ones without a lifter.
     """
-    bank = np.asarray(mel_filterbank(spec), np.float64)
-    triangles = bank / bank.max(axis=1, keepdims=True)
-    total = triangles.sum(axis=0)
-    covered = np.flatnonzero(total > 1e-6)  # noqa: PLR2004
-    nearest = covered[np.abs(np.arange(bank.shape[1])[:, None] - covered[None]).argmin(axis=1)]
-    return triangles[:, nearest] / total[nearest]
+
+    weights: Array
+    spread: Array
+    area_db: Array
+    dct: Array
+    lifter: Array
 
 
-def log_envelope(log_mel: FloatArray, spec: MfccSpec) -> FloatArray:
-    """Return the log amplitude per bin (frames, bins), in nepers, of an excitation of unit power.
+@lru_cache(maxsize=32)
+def mel_bands(spec: MfccSpec, dtype: str = "float32") -> Bands:
+    """Return the constants of a front end, computed once."""
+    import librosa
+
+    weights = librosa.filters.mel(
+        sr=spec.sr, n_fft=spec.n_fft, n_mels=spec.n_mels, fmin=spec.fmin, fmax=spec.fmax, htk=spec.htk
+    ).astype(np.float64)
+    hats = weights / weights.max(axis=1, keepdims=True)  # peak 1 whatever the area normalisation
+    cover = hats.sum(axis=0)
+    covered = np.flatnonzero(cover > 1e-6)
+    spread = hats / np.maximum(cover, 1e-6)
+    # bins that no filter sees (0 Hz, Nyquist, beyond fmin and fmax) go with the nearest one seen
+    nearest = covered[np.abs(np.arange(cover.size)[:, None] - covered).argmin(axis=1)]
+    dct = scipy.fft.dct(np.eye(spec.n_mels), axis=0, norm="ortho")[: spec.n_mfcc]
+    area_db = 10 * np.log10(weights.sum(axis=1))
+    constants = (weights, spread[:, nearest], area_db, dct, spec.lifter_gains())
+    arrays = [np.array(a, dtype=dtype, order="C") for a in constants]
+    for array in arrays:
+        array.flags.writeable = False
+    return Bands(*arrays)
+
+
+def log_mel_to_envelope(log_mel: Array, spec: MfccSpec, *, span_db: float = 120.0) -> Array:
+    """Interpolate a log-mel spectrum over the FFT bins.
 
     Parameters
     ----------
-    log_mel : array [shape=(n_mels, frames)]
-        In dB.
+    log_mel : array [shape=(..., n_mels, frames)]
+        dB, as the extractor's ``10 log10(mel power)``.
     spec : MfccSpec
+    span_db : float
+        Values further than this below the sound's maximum are raised to it: no ear needs them, and unnatural patterns
+        ask for hundreds of decibels.
+
+    Returns
+    -------
+    array [shape=(..., n_fft // 2 + 1, frames)]
+        dB relative to white noise of power 1 (per sample), so 0 dB everywhere is the spectrum of unit noise. A filter's
+        level is divided by its area, which takes slaney's and HTK's scales to the same envelope.
     """
-    area = np.asarray(mel_filterbank(spec), np.float64).sum(axis=1)
-    density = log_mel - 10 * np.log10(area)[:, None]  # band power to power per bin
-    density -= 10 * np.log10(np.sum(window(spec) ** 2))  # white noise of unit power has this much per bin
-    out: FloatArray = density.T @ spread_matrix(spec) * NEPERS
-    return out
+    bands = mel_bands(spec, "float64")
+    window_db = 10 * np.log10(np.sum(analysis_window(spec, "float64") ** 2))
+    top = log_mel.max(axis=(-2, -1), keepdims=True)
+    density = np.maximum(log_mel, top - span_db) - bands.area_db[:, None] - window_db
+    envelope: Array = bands.spread.T @ density
+    return envelope
 
 
-def minimum_phase(log_amplitude: FloatArray, n_fft: int) -> npt.NDArray[np.complex128]:
-    """Return the minimum-phase spectrum (..., bins) of a log amplitude (..., bins) in nepers.
-
-    The cepstrum is folded onto positive quefrencies (Oppenheim and Schafer, Discrete-Time Signal Processing, section on
-    the complex cepstrum).
-    """
-    cepstrum = np.fft.irfft(log_amplitude, n=n_fft, axis=-1)
-    cepstrum[..., 1 : n_fft // 2] *= 2
-    cepstrum[..., n_fft // 2 + 1 :] = 0
-    return np.asarray(np.exp(np.fft.rfft(cepstrum, axis=-1)), np.complex128)
+def mfcc_to_envelope(C: Array, spec: MfccSpec, *, span_db: float = 120.0) -> Array:
+    """Return the spectral envelope [shape=(..., n_fft // 2 + 1, frames)] of a pattern, dB; see the two steps above."""
+    return log_mel_to_envelope(mfcc_to_log_mel(C, spec), spec, span_db=span_db)

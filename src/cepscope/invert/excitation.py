@@ -1,44 +1,125 @@
-"""What drives the voice: how voiced each frame is, and at which pitch. MFCCs of few coefficients keep neither, so both
-are guessed from the spectral envelope; the pitch is a choice of ours and carries no information about the pattern.
+"""What excites the vocal tract: where a pattern is voiced, how its pitch moves, when the pulses come.
+
+MFCC of few coefficients hold no pitch. Voicing shows in the spectral envelope (voiced speech is louder below 1 kHz than
+above 2 kHz, and loud), the pitch contour is made up the way calm speech has it: higher where it is louder, falling
+towards the end.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from cepscope.features import MfccSpec
+from cepscope.features import MfccSpec, mfcc_to_log_mel
+from cepscope.invert.envelope import mel_bands
 
-FloatArray = npt.NDArray[np.float64]
-
-LOW, HIGH = 1000.0, 2000.0  # Hz: voiced frames have more power below than above
-TILT, TILT_WIDTH = 6.0, 3.0  # dB: tilt at which a frame is half voiced, and how fast that changes
-QUIET, QUIET_WIDTH = 38.0, 3.0  # dB below the loudest frame where voicing fades
-RANGE, DECLINATION = 2.0, 2.0  # semitones: louder is higher; pitch falls along an utterance
-SMOOTH = 15  # frames
+Array = npt.NDArray[Any]
 
 
-def voicing(log_mel: FloatArray, spec: MfccSpec) -> FloatArray:
-    """Guess the voiced share of each frame's power from log-mel spectra (n_mels, frames): (frames,) in [0, 1]."""
+def voicing(
+    C: Array,
+    spec: MfccSpec,
+    *,
+    low_hz: float = 1000.0,
+    high_hz: float = 2000.0,
+    tilt_db: float = 6.0,
+    depth_db: float = 38.0,
+) -> Array:
+    """Guess how voiced each frame is, from the envelope alone.
+
+    Parameters
+    ----------
+    C : array [shape=(n_mfcc, frames)]
+    spec : MfccSpec
+    low_hz, high_hz : float
+        The bands below and above are compared.
+    tilt_db : float
+        The low band's power density must lie this much above the high band's for an even chance of voicing.
+    depth_db : float
+        Frames this much below the loudest have an even chance of being silence.
+
+    Returns
+    -------
+    array [shape=(frames,)]
+        0 (noise) to 1 (voiced).
+    """
+    bands = mel_bands(spec, "float64")
+    level = mfcc_to_log_mel(C, spec) - bands.area_db[:, None]  # (n_mels, frames), dB a bin
+    level = level - level.max()  # only differences matter, and powers then stay in range
     centres = spec.mel_frequencies()
-    power = 10 ** (np.clip(log_mel, -300, 300) / 10)
-    low, high = (power[band].mean(axis=0) for band in (centres < LOW, centres > HIGH))
-    tilt = 10 * np.log10((low + 1e-30) / (high + 1e-30))
-    level = 10 * np.log10(power.mean(axis=0) + 1e-30)
-    voiced = _logistic((tilt - TILT) / TILT_WIDTH) * _logistic((level - level.max() + QUIET) / QUIET_WIDTH)
-    return np.convolve(np.pad(voiced, 1, mode="edge"), np.full(3, 1 / 3), "valid")
+    high_hz = min(high_hz, 0.5 * float(centres[-1]))
+    low_hz = min(low_hz, high_hz)
+    low = level[centres <= max(low_hz, float(centres[0]))]
+    high = level[centres >= high_hz]
+    tilt = _mean_power_db(low) - _mean_power_db(high)
+    loud = _mean_power_db(level)
+    voiced = _sigmoid((tilt - tilt_db) / 3.0) * _sigmoid((loud - loud.max() + depth_db) / 3.0)
+    return np.convolve(np.pad(voiced, 1, mode="edge"), np.full(3, 1 / 3), mode="valid")
 
 
-def pitch_contour(log_mel: FloatArray, spec: MfccSpec, *, base: float = 120.0) -> FloatArray:
-    """Make a pitch contour in Hz (frames,): it rises with loudness and declines along the utterance."""
-    power = 10 ** (np.clip(log_mel, -300, 300) / 10)
-    level = 10 * np.log10(power.mean(axis=0) + 1e-30)
-    kernel = np.hanning(SMOOTH + 2)[1:-1]
-    level = np.convolve(np.pad(level, SMOOTH // 2, mode="edge"), kernel / kernel.sum(), "valid")
-    loudness = np.tanh((level - level.mean()) / (1.5 * (level.std() + 1e-6)))
-    semitones = RANGE * loudness - DECLINATION * (np.linspace(0, 1, len(level)) - 0.5)
-    return np.asarray(base * 2 ** (semitones / 12), np.float64)
+def pitch_contour(C: Array, spec: MfccSpec, *, pitch: float = 120.0, span: float = 2.0, fall: float = 2.0) -> Array:
+    """Make up a calm pitch contour.
+
+    Parameters
+    ----------
+    C : array [shape=(n_mfcc, frames)]
+    spec : MfccSpec
+    pitch : float
+        Centre of the contour, Hz.
+    span : float
+        Semitones that loud places lie above it and quiet ones below.
+    fall : float
+        Semitones lost from the first frame to the last.
+
+    Returns
+    -------
+    array [shape=(frames,)]
+        Hz.
+    """
+    loud = np.asarray(C[0], np.float64)
+    half = max(1, round(0.07 * spec.sr / spec.hop))  # smooth over 0.15 s: syllables, not phones
+    kernel = np.hanning(2 * half + 3)[1:-1]
+    smooth = np.convolve(np.pad(loud, half, mode="edge"), kernel / kernel.sum(), mode="valid")
+    deviation = (smooth - smooth.mean()) / (smooth.std() + 1e-6)
+    line = np.linspace(0.5, -0.5, loud.size) if loud.size > 1 else np.zeros(1)
+    contour: Array = pitch * 2.0 ** ((span * np.tanh(deviation / 1.5) + fall * line) / 12)
+    return contour
 
 
-def _logistic(x: FloatArray) -> FloatArray:
-    return 1 / (1 + np.exp(-np.clip(x, -30, 30)))
+def pulse_times(f0: Array, spec: MfccSpec, samples: int, *, rng: np.random.Generator, jitter: float = 0.005) -> Array:
+    """Place one glottal pulse a period.
+
+    Parameters
+    ----------
+    f0 : array [shape=(frames,)]
+        Hz.
+    spec : MfccSpec
+    samples : int
+        Length of the sound.
+    rng : numpy.random.Generator
+        Draws the jitter.
+    jitter : float
+        Standard deviation of the frequency from frame to frame; a perfectly regular voice sounds like a buzzer.
+
+    Returns
+    -------
+    array [shape=(pulses,)]
+        Times in samples, fractional, rising, within the sound.
+    """
+    wobble = np.asarray(f0, np.float64) * (1 + jitter * rng.standard_normal(len(f0)))
+    frequency = np.interp(np.arange(samples), np.arange(len(f0)) * spec.hop, np.clip(wobble, 20.0, spec.sr / 4))
+    phase = np.cumsum(frequency) / spec.sr  # in periods
+    whole = np.arange(1, int(phase[-1]) + 1) if samples else np.zeros(0)
+    return np.interp(whole, phase, np.arange(samples)) if samples else whole
+
+
+def _mean_power_db(level: Array) -> Array:
+    power: Array = 10 * np.log10(np.mean(10.0 ** (level / 10), axis=0) + 1e-30)
+    return power
+
+
+def _sigmoid(x: Array) -> Array:
+    value: Array = 1 / (1 + np.exp(-np.clip(x, -30, 30)))
+    return value

@@ -1,6 +1,13 @@
-"""Fast Griffin-Lim: phases for given amplitudes, from a seed of its own (Perraudin, Balazs, Sondergaard 2013)."""
+"""Fast Griffin-Lim phase retrieval with a seed of its own.
+
+References
+----------
+.. [1] N. Perraudin, P. Balazs and P. L. Sondergaard, "A fast Griffin-Lim algorithm", WASPAA 2013.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,37 +15,44 @@ import numpy.typing as npt
 from cepscope.features import MfccSpec
 from cepscope.invert.stft import istft, stft
 
-FloatArray = npt.NDArray[np.float64]
-TINY = 1e-300
+Array = npt.NDArray[Any]
 
 
 def griffin_lim(
-    amplitude: FloatArray,
+    magnitude: Array,
     spec: MfccSpec,
     samples: int,
     *,
     rng: np.random.Generator,
-    iterations: int = 32,
+    iterations: int = 16,
     momentum: float = 0.99,
-) -> FloatArray:
-    """Return audio (samples,) whose transform has about the given amplitudes (frames, bins).
+) -> Array:
+    """Find a sound with this magnitude spectrogram, from random phases.
 
     Parameters
     ----------
-    amplitude : array [shape=(frames, bins)]
+    magnitude : array [shape=(n_fft // 2 + 1, frames)]
     spec : MfccSpec
     samples : int
-    rng : Generator
-        Of the first phases.
+        Length of the result.
+    rng : numpy.random.Generator
+        Draws the first phases.
     iterations : int
     momentum : float
-        0 is the original algorithm of Griffin and Lim 1984.
+        0 is the algorithm of Griffin and Lim (1984), .99 the fast one [1]_.
+
+    Returns
+    -------
+    array [shape=(samples,)]
+        float32.
     """
-    phase = np.exp(2j * np.pi * rng.random(amplitude.shape))
+    magnitude = np.asarray(magnitude, np.float32)
+    phase = np.exp(2j * np.pi * rng.random(magnitude.shape)).astype(np.complex64)
     previous = np.zeros_like(phase)
+    weight = np.float32(momentum / (1 + momentum))
     for _ in range(iterations):
-        consistent = stft(istft(amplitude * phase, spec, samples), spec)
-        ahead = consistent - momentum / (1 + momentum) * previous
-        phase = ahead / np.maximum(np.abs(ahead), TINY)
+        consistent = stft(istft(magnitude * phase, spec, samples), spec)
+        ahead = consistent - weight * previous
         previous = consistent
-    return istft(amplitude * phase, spec, samples)
+        phase = ahead / np.maximum(np.abs(ahead), np.float32(1e-16))
+    return istft(magnitude * phase, spec, samples)

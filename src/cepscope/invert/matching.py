@@ -1,57 +1,122 @@
-"""Match a sound's MFCC to a target by projecting on the gains of mel bands.
+"""Make a sound's MFCC equal to a pattern without touching what the coefficients do not see.
 
-The smallest change of a log-mel spectrum that gives it the target's coefficients is the transposed cosine transform of
-their difference. Spread over the bins and applied as gains to the sound's own transform, it changes only what the
-coefficients see: harmonics and fine structure survive. Repeated, because neighbouring frames share samples.
+The projection: take the sound's log-mel spectrum ``L``, find the smallest change ``dL = D^T (C - D L)`` that gives the
+wanted coefficients (``D``: DCT), spread it over the FFT bins, scale the spectrum by it, go back to a sound, repeat.
+Harmonics and phases survive, because every bin of a band is scaled alike. The extractor's own floor and top_db are in
+the loop, and so is the normalisation to full scale where the sound will be judged after it.
 """
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import numpy as np
 import numpy.typing as npt
 
-from cepscope.features import MfccSpec, mfcc, mfcc_to_log_mel
-from cepscope.invert.envelope import spread_matrix
+from cepscope.audio import condition
+from cepscope.errors import DataError, ParameterError
+from cepscope.features import MfccSpec
+from cepscope.invert.envelope import mel_bands
 from cepscope.invert.stft import istft, stft
 
-FloatArray = npt.NDArray[np.float64]
-LARGEST = 20.0  # dB that one step may change a bin by: larger steps overshoot
+Array = npt.NDArray[Any]
+Level = Literal["free", "full_scale"]
+LEVELS: tuple[Level, ...] = ("full_scale", "free")
 
 
-def match(y: FloatArray, target: npt.ArrayLike, spec: MfccSpec, *, iterations: int = 20) -> FloatArray:
-    """Change a sound until the front end extracts the target.
+def at_level(y: Array, level: Level) -> Array:
+    """Take the mean out of a sound [shape=(..., samples)] and, for ``"full_scale"``, bring its peak to 1."""
+    if level == "full_scale":
+        return condition(y)
+    if level == "free":
+        centred: Array = y - y.mean(axis=-1, keepdims=True, dtype=np.float64).astype(y.dtype)
+        return centred
+    raise ParameterError(f'level must be "full_scale" or "free". Received: {level!r}.')
+
+
+def mel_power(y: Array, spec: MfccSpec) -> Array:
+    """Return the mel power [shape=(..., n_mels, frames)] of a sound [shape=(..., samples)], in its precision."""
+    X = stft(y, spec)
+    power: Array = mel_bands(spec, y.dtype.name).weights @ (X.real**2 + X.imag**2)
+    return power
+
+
+def power_to_db(M: Array, spec: MfccSpec) -> Array:
+    """Return mel power [shape=(..., n_mels, frames)] in dB, with the extractor's floor and top_db."""
+    L: Array = 10 * np.log10(np.maximum(M, M.dtype.type(spec.floor)))
+    if np.isfinite(spec.top_db):
+        L = np.maximum(L, L.max(axis=(-2, -1), keepdims=True) - spec.top_db)
+    return L
+
+
+def relative_error(got: Array, wanted: Array) -> float:
+    """Compare two patterns [shape=(n_mfcc, frames)]: ``||got - wanted|| / ||wanted - mean over time||``.
+
+    0 is exact, 1 as wrong as a constant. A pattern that is constant in time is compared with its own norm instead.
+    """
+    wanted = np.asarray(wanted, np.float64)
+    spread = float(np.linalg.norm(wanted - wanted.mean(axis=-1, keepdims=True)))
+    norm = float(np.linalg.norm(wanted))
+    scale = spread if spread > 1e-6 * norm else norm
+    return float(np.linalg.norm(np.asarray(got, np.float64) - wanted)) / (scale if scale > 0 else 1.0)
+
+
+def match(
+    y: Array,
+    C: Array,
+    spec: MfccSpec,
+    *,
+    iterations: int = 20,
+    level: Level = "full_scale",
+    limit_db: float = 20.0,
+) -> tuple[Array, Array]:
+    """Project a sound onto those that have the wanted MFCC, `iterations` times, and keep the best.
 
     Parameters
     ----------
     y : array [shape=(samples,)]
-        A sound with about the right envelope.
-    target : array [shape=(n_mfcc, frames)]
+        A sound with as many frames as the pattern.
+    C : array [shape=(n_mfcc, frames)]
+        Wanted MFCC.
     spec : MfccSpec
-        The front end, its floor among it.
     iterations : int
+    level : {"full_scale", "free"}
+        What is compared: the MFCC of the sound at full scale, as any later reader will hear it, or at the level that the
+        pattern itself asks for.
+    limit_db : float
+        No band changes by more than this in one iteration.
 
     Returns
     -------
-    array [shape=(samples,)]
-        The best sound met on the way, the start among them.
+    y : array [shape=(samples,)]
+        float32, the best of all iterations, at the level compared.
+    errors : array [shape=(iterations + 1,)]
+        Euclidean distance of the (unliftered) coefficients before each iteration and after the last.
+
+    Raises
+    ------
+    DataError
+        If sound and pattern differ in frames.
     """
-    wanted = np.asarray(target, np.float64)
-    spread = spread_matrix(spec)
-    best, best_error = y, np.inf
+    y = np.asarray(y, np.float32)
+    if 1 + y.shape[-1] // spec.hop != C.shape[-1]:
+        raise DataError(f"The sound has {1 + y.shape[-1] // spec.hop} frames. Expected {C.shape[-1]}, the pattern's.")
+    bands = mel_bands(spec)
+    wanted = (C / bands.lifter[:, None]).astype(np.float32)
+    least = np.float32(10 * np.log10(spec.floor) - 30)  # a band this far below the floor is not made quieter still
+    errors = np.full(iterations + 1, np.inf)
+    sound = best = at_level(y, level)
     for step in range(iterations + 1):
-        missing = wanted - mfcc(y.astype(np.float32), spec)
-        error = float(np.sum(missing**2))
-        if error < best_error:
-            best, best_error = y, error
+        X = stft(sound, spec)
+        M = bands.weights @ (X.real**2 + X.imag**2)  # (n_mels, frames)
+        residual = wanted - bands.dct @ power_to_db(M, spec)
+        errors[step] = np.linalg.norm(residual.astype(np.float64))
+        if errors[step] <= errors.min():
+            best = sound
         if step == iterations:
             break
-        gain = np.clip(mfcc_to_log_mel(missing, spec).T @ spread, -LARGEST, LARGEST)  # (frames, bins) in dB
-        y = istft(stft(y, spec) * 10 ** (gain / 20), spec, len(y))
-    return best
-
-
-def relative_error(found: npt.ArrayLike, target: npt.ArrayLike) -> float:
-    """Return ||found - target|| / ||target - its mean over time|| of MFCCs (n_mfcc, frames)."""
-    found, target = np.asarray(found, np.float64), np.asarray(target, np.float64)
-    spread = np.linalg.norm(target - target.mean(axis=-1, keepdims=True))
-    return float(np.linalg.norm(found - target) / max(spread, 1e-9))
+        now = 10 * np.log10(np.maximum(M, np.float32(1e-30)))
+        change = np.clip(bands.dct.T @ residual, np.clip(least - now, -limit_db, 0), np.clip(200 - now, 0, limit_db))
+        gain = 10 ** (bands.spread.T @ change / np.float32(20))  # (bins, frames)
+        sound = at_level(istft(X * gain, spec, y.shape[-1]), level)
+    return best, errors

@@ -1,69 +1,138 @@
-"""Short-time Fourier transform, framed exactly as the feature extractor frames, and its least-squares inverse.
+"""Short-time Fourier transform with the extractor's own framing, its inverse, and the adjoints of both.
 
-Arrays are time-major, (frames, bins), because every step of the inversion works frame by frame. The window is not
-moved to the centre of the transform's buffer: that changes phases only, and the inverse undoes it.
+Frame ``t`` is centred on sample ``t * hop``, samples outside the signal are zero, and the periodic Hann window of `win`
+samples sits in the middle of `n_fft` samples: exactly what `cepscope.features.mfcc` (and librosa) look at. The
+inverse is the least-squares one of Griffin and Lim [1]_, so ``istft(stft(y)) == y`` up to rounding.
+
+References
+----------
+.. [1] D. W. Griffin and J. S. Lim, "Signal estimation from modified short-time Fourier transform", IEEE Transactions on
+   Acoustics, Speech, and Signal Processing 32(2), 1984.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
 import scipy.signal
 
+from cepscope.errors import DataError
 from cepscope.features import MfccSpec
 
-FloatArray = npt.NDArray[np.float64]
-ComplexArray = npt.NDArray[np.complex128]
-
-LEAST_OVERLAP = 1e-2  # of the largest sum of squared windows: bounds the gain where few windows reach
+Array = npt.NDArray[Any]
 
 
-@lru_cache(maxsize=16)
-def window(spec: MfccSpec) -> FloatArray:
-    """Return the periodic Hann window (win,)."""
-    return np.asarray(scipy.signal.get_window("hann", spec.win, fftbins=True), np.float64)
+@lru_cache(maxsize=32)
+def analysis_window(spec: MfccSpec, dtype: str = "float32") -> Array:
+    """Return the periodic Hann window [shape=(win,)]; read-only."""
+    window = scipy.signal.get_window("hann", spec.win, fftbins=True).astype(dtype)
+    window.flags.writeable = False
+    return window
 
 
-def _before(spec: MfccSpec) -> int:
-    """Samples of zeros that the first window sees before the signal (centred frames)."""
-    return spec.n_fft // 2 - (spec.n_fft - spec.win) // 2
+def sound_length(frames: int, spec: MfccSpec) -> int:
+    """Return how many samples give exactly `frames` frames: ``(frames - 1) * hop``, for one frame ``hop - 1``."""
+    return spec.samples_of(frames) if frames > 1 else max(spec.hop - 1, 1)
 
 
-def stft(y: FloatArray, spec: MfccSpec) -> ComplexArray:
-    """Transform audio (samples,) to (frames, bins)."""
-    frames = spec.frames_of(len(y))
-    before = _before(spec)
-    padded = np.zeros(max((frames - 1) * spec.hop + spec.win, before + len(y)))
-    padded[before : before + len(y)] = y
-    cut = np.lib.stride_tricks.sliding_window_view(padded, spec.win)[: (frames - 1) * spec.hop + 1 : spec.hop]
-    return np.asarray(scipy.fft.rfft(cut * window(spec), n=spec.n_fft, axis=1), np.complex128)
+def stft(y: Array, spec: MfccSpec) -> Array:
+    """Transform a sound.
 
+    Parameters
+    ----------
+    y : array [shape=(..., samples)]
+        float32 or float64; the result has the same precision.
+    spec : MfccSpec
 
-def istft(spectrum: ComplexArray, spec: MfccSpec, samples: int) -> FloatArray:
-    """Return the audio (samples,) whose transform is nearest to `spectrum` (frames, bins).
-
-    Griffin and Lim 1984, eq. 6: overlap-add with the window, divided by the sum of squared windows.
+    Returns
+    -------
+    array [shape=(..., n_fft // 2 + 1, frames)]
+        ``frames = 1 + samples // hop``; equal to ``librosa.stft(y, center=True, pad_mode="constant")``.
     """
-    pieces = scipy.fft.irfft(spectrum, n=spec.n_fft, axis=1)[:, : spec.win] * window(spec)
-    return _overlap_add(pieces, spec, samples) / _overlap(spec, len(spectrum), samples)
+    left = (spec.n_fft - spec.win) // 2
+    segments = _segments(y, spec) * analysis_window(spec, y.dtype.name)
+    buffer = np.zeros((*segments.shape[:-1], spec.n_fft), y.dtype)
+    buffer[..., left : left + spec.win] = segments
+    return np.swapaxes(scipy.fft.rfft(buffer, axis=-1), -1, -2)
 
 
-def _overlap_add(pieces: FloatArray, spec: MfccSpec, samples: int) -> FloatArray:
-    """Add windows (frames, win) at their places: (samples,)."""
-    frames, rows = len(pieces), -(-spec.win // spec.hop)
-    out = np.zeros((frames + rows, spec.hop))
-    for row in range(rows):  # a window spans several hops: add it hop by hop, all frames at once
-        part = pieces[:, row * spec.hop : (row + 1) * spec.hop]
-        out[row : row + frames, : part.shape[1]] += part
-    flat = out.reshape(-1)[_before(spec) :][:samples]
-    return np.pad(flat, (0, samples - len(flat)))
+def istft(X: Array, spec: MfccSpec, samples: int) -> Array:
+    """Return the sound whose transform is nearest to `X` in the least-squares sense.
+
+    Parameters
+    ----------
+    X : complex array [shape=(..., n_fft // 2 + 1, frames)]
+    spec : MfccSpec
+    samples : int
+        Length of the result; ``1 + samples // hop`` must be the number of frames.
+
+    Returns
+    -------
+    array [shape=(..., samples)]
+    """
+    if 1 + samples // spec.hop != X.shape[-1]:
+        raise DataError(
+            f"{samples} samples have {1 + samples // spec.hop} frames of hop {spec.hop}. Received: {X.shape[-1]} frames."
+        )
+    left = (spec.n_fft - spec.win) // 2
+    segments = scipy.fft.irfft(np.swapaxes(X, -1, -2), n=spec.n_fft, axis=-1)[..., left : left + spec.win]
+    window = analysis_window(spec, segments.dtype.name)
+    return _overlap_add(segments * window, spec, samples) / _window_power(spec, samples, segments.dtype.name)
 
 
-@lru_cache(maxsize=16)
-def _overlap(spec: MfccSpec, frames: int, samples: int) -> FloatArray:
-    squared = np.broadcast_to(window(spec) ** 2, (frames, spec.win))
-    total = _overlap_add(squared, spec, samples)
-    return np.maximum(total, LEAST_OVERLAP * max(float(total.max(initial=0.0)), 1e-12))
+def stft_adjoint(G: Array, spec: MfccSpec, samples: int) -> Array:
+    """Carry a gradient through `stft`: from dE/dRe + i dE/dIm of the transform to dE/dy [shape=(..., samples)]."""
+    left = (spec.n_fft - spec.win) // 2
+    half = np.swapaxes(G, -1, -2).copy()  # the transpose of rfft is irfft with the doubled bins halved, times n_fft
+    half[..., 1 : half.shape[-1] - (spec.n_fft % 2 == 0)] *= 0.5
+    segments = scipy.fft.irfft(half, n=spec.n_fft, axis=-1)[..., left : left + spec.win]
+    window = analysis_window(spec, segments.dtype.name)
+    return _overlap_add(segments * (window * spec.n_fft), spec, samples)
+
+
+def istft_adjoint(g: Array, spec: MfccSpec) -> Array:
+    """Carry a gradient through `istft`: from dE/dy to dE/dRe + i dE/dIm [shape=(..., n_fft // 2 + 1, frames)]."""
+    V = stft(g / _window_power(spec, g.shape[-1], g.dtype.name), spec) / g.dtype.type(spec.n_fft)
+    V[..., 1 : V.shape[-2] - (spec.n_fft % 2 == 0), :] *= 2
+    return V
+
+
+def _segments(y: Array, spec: MfccSpec) -> Array:
+    """View of the windowed part of each frame [shape=(..., frames, win)] of the zero-padded sound."""
+    samples = y.shape[-1]
+    frames = 1 + samples // spec.hop
+    before = spec.n_fft // 2 - (spec.n_fft - spec.win) // 2
+    total = max((frames - 1) * spec.hop + spec.win, before + samples)
+    padded = np.zeros((*y.shape[:-1], total), y.dtype)
+    padded[..., before : before + samples] = y
+    view = np.lib.stride_tricks.sliding_window_view(padded, spec.win, axis=-1)
+    return view[..., : (frames - 1) * spec.hop + 1 : spec.hop, :]
+
+
+def _overlap_add(segments: Array, spec: MfccSpec, samples: int) -> Array:
+    """Transpose of `_segments`: add the segments [shape=(..., frames, win)] up to a sound [shape=(..., samples)]."""
+    frames, lead = segments.shape[-2], segments.shape[:-2]
+    pieces = -(-spec.win // spec.hop)
+    rows = np.zeros((*lead, frames + pieces, spec.hop), segments.dtype)
+    for piece in range(pieces):  # one hop-long piece of all frames at a time
+        part = segments[..., piece * spec.hop : (piece + 1) * spec.hop]
+        rows[..., piece : piece + frames, : part.shape[-1]] += part
+    before = spec.n_fft // 2 - (spec.n_fft - spec.win) // 2
+    flat = rows.reshape(*lead, -1)[..., before : before + samples]
+    short = samples - flat.shape[-1]
+    return np.pad(flat, [(0, 0)] * len(lead) + [(0, short)]) if short > 0 else flat
+
+
+@lru_cache(maxsize=64)
+def _window_power(spec: MfccSpec, samples: int, dtype: str) -> Array:
+    """Sum of the squared windows over each sample; 1 where no window reaches (hop > win)."""
+    window = analysis_window(spec, "float64")
+    frames = 1 + samples // spec.hop
+    power = _overlap_add(np.broadcast_to(window**2, (frames, spec.win)), spec, samples)
+    power = np.where(power > 1e-8, power, 1.0).astype(dtype)
+    power.flags.writeable = False
+    return power

@@ -1,88 +1,113 @@
-"""Voiced synthesis, pulse by pulse: each glottal pulse rings through the minimum-phase filter of its moment's envelope;
-noise through the same envelopes fills what is not voiced.
+"""Voiced sound from an envelope: one minimum-phase response a glottal pulse, plus shaped noise.
+
+Source and filter [1]_: each pulse rings with the impulse response that the spectral envelope has there, minimum-phase by
+way of the real cepstrum [2]_; what is not voiced is white noise shaped by the same envelope.
+
+References
+----------
+.. [1] B. Milner and X. Shao, "Speech reconstruction from mel-frequency cepstral coefficients using a source-filter
+   model", ICSLP 2002.
+.. [2] A. V. Oppenheim and R. W. Schafer, "Discrete-Time Signal Processing", chapter on the complex cepstrum.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+import scipy.fft
 
 from cepscope.features import MfccSpec
-from cepscope.invert.envelope import minimum_phase
+from cepscope.invert.excitation import pulse_times
 from cepscope.invert.stft import istft, stft
 
-FloatArray = npt.NDArray[np.float64]
-
-BREATH = 0.03  # share of noise in the most voiced frame
-NOISY_ABOVE, NOISY_WIDTH = 3400.0, 200.0  # Hz: voices are noisier there
-NOISE_THERE = 0.3  # share of noise above
-JITTER = 0.003  # relative, from frame to frame: no voice is perfectly steady
-LEAST = 0.02  # voicing under which a pulse is left out
+Array = npt.NDArray[Any]
 
 
-def synthesize(
-    envelope: FloatArray,
-    voiced: FloatArray,
-    pitch: FloatArray,
+def minimum_phase(log_amplitude: Array, n_fft: int) -> Array:
+    """Return the spectrum with this log amplitude whose energy comes as early as possible.
+
+    Parameters
+    ----------
+    log_amplitude : array [shape=(..., n_fft // 2 + 1)]
+        Natural logarithm.
+    n_fft : int
+
+    Returns
+    -------
+    complex array [shape=(..., n_fft // 2 + 1)]
+    """
+    cepstrum = scipy.fft.irfft(log_amplitude, n=n_fft, axis=-1)
+    cepstrum[..., 1 : (n_fft + 1) // 2] *= 2  # fold the anticausal half onto the causal one
+    cepstrum[..., n_fft // 2 + 1 :] = 0
+    spectrum: Array = np.exp(scipy.fft.rfft(cepstrum, axis=-1))
+    return spectrum
+
+
+def synthesize_voiced(
+    envelope: Array,
+    f0: Array,
+    voiced: Array,
     spec: MfccSpec,
     samples: int,
     *,
     rng: np.random.Generator,
-) -> FloatArray:
-    """Synthesize speech (samples,) from envelopes.
+    breath: float = 0.03,
+    voiced_hz: float = 3400.0,
+    breath_above: float = 0.7,
+    jitter: float = 0.005,
+) -> Array:
+    """Speak an envelope.
 
     Parameters
     ----------
-    envelope : array [shape=(frames, bins)]
-        Log amplitude in nepers, of an excitation of unit power.
+    envelope : array [shape=(n_fft // 2 + 1, frames)]
+        dB relative to unit noise, as `mfcc_to_envelope` gives it.
+    f0 : array [shape=(frames,)]
+        Pitch, Hz.
     voiced : array [shape=(frames,)]
-        Share of the power that is voiced.
-    pitch : array [shape=(frames,)]
-        In Hz.
+        0 (noise) to 1 (voiced).
     spec : MfccSpec
     samples : int
-    rng : Generator
-        Of jitter and noise.
+        Length of the result.
+    rng : numpy.random.Generator
+        Draws jitter and noise.
+    breath : float
+        Share of noise power in fully voiced frames.
+    voiced_hz, breath_above : float
+        Above this frequency voiced frames have a noise share of `breath_above`.
+    jitter : float
+        See `pulse_times`.
+
+    Returns
+    -------
+    array [shape=(samples,)]
+        float32; its level is what the envelope says, not normalised.
     """
-    frequencies = np.arange(envelope.shape[1]) * spec.sr / spec.n_fft
-    above = 1 / (1 + np.exp(-np.clip((frequencies - NOISY_ABOVE) / NOISY_WIDTH, -30, 30)))
-    harmonic = (1 - BREATH) * (1 - above * NOISE_THERE)  # (bins,) voiced share of a fully voiced frame
-    out = _pulses(envelope, voiced, pitch * (1 + JITTER * rng.standard_normal(len(pitch))), harmonic, spec, samples)
-    noise = stft(rng.standard_normal(samples), spec)
-    share = np.sqrt(np.clip(1 - voiced[:, None] * harmonic, 0, 1))
-    return out + istft(noise * np.exp(envelope) * share, spec, samples)
+    n_fft, frames = spec.n_fft, envelope.shape[-1]
+    log_amplitude = envelope.T * (np.log(10) / 20)  # (frames, bins)
+    bins = np.arange(log_amplitude.shape[-1])
+    above = 1 / (1 + np.exp(-(bins * spec.sr / n_fft - voiced_hz) / 200.0))
+    harmonic = (1 - breath) * (1 - above) + (1 - max(breath, breath_above)) * above  # (bins,) share of power
 
+    times = pulse_times(f0, spec, samples, rng=rng, jitter=jitter)
+    frame = np.clip(times / spec.hop, 0, frames - 1)
+    strength = np.interp(frame, np.arange(frames), voiced)
+    times, frame, strength = (a[strength > 0.02] for a in (times, frame, strength))
+    y = np.zeros(samples + n_fft)
+    if times.size:
+        first = np.minimum(frame.astype(int), max(frames - 2, 0))
+        blend = (frame - first)[:, None]
+        log_pulse = log_amplitude[first] * (1 - blend) + log_amplitude[np.minimum(first + 1, frames - 1)] * blend
+        period = spec.sr / np.interp(frame, np.arange(frames), f0)  # a pulse holds the energy of its period
+        whole = np.floor(times).astype(int)
+        shift = np.exp(-2j * np.pi * (times - whole)[:, None] * bins / n_fft)
+        response = minimum_phase(log_pulse, n_fft) * np.sqrt(harmonic) * shift * np.sqrt(strength * period)[:, None]
+        for at, pulse in zip(whole, scipy.fft.irfft(response, n=n_fft, axis=-1), strict=True):
+            y[at : at + n_fft] += pulse
 
-def pulse_times(pitch: FloatArray, spec: MfccSpec, samples: int) -> FloatArray:
-    """Return the moments of glottal pulses, in samples: where the integral of the pitch passes whole numbers."""
-    times = np.arange(samples)
-    phase = np.cumsum(np.interp(times, np.arange(len(pitch)) * spec.hop, pitch)) / spec.sr
-    return np.interp(np.arange(1, int(phase[-1]) + 1), phase, times) if samples else np.zeros(0)
-
-
-def _pulses(
-    envelope: FloatArray,
-    voiced: FloatArray,
-    pitch: FloatArray,
-    harmonic: FloatArray,
-    spec: MfccSpec,
-    samples: int,
-) -> FloatArray:
-    times = pulse_times(pitch, spec, samples)
-    centres = np.arange(len(pitch)) * spec.hop
-    share = np.interp(times, centres, voiced)
-    times, share = times[share > LEAST], share[share > LEAST]
-    frame = np.clip(times / spec.hop, 0, len(pitch) - 1)
-    first = np.minimum(frame.astype(int), len(pitch) - 1)
-    second = np.minimum(first + 1, len(pitch) - 1)
-    weight = (frame - first)[:, None]
-    filters = minimum_phase(envelope[first] * (1 - weight) + envelope[second] * weight, spec.n_fft)
-    power = share * spec.sr / np.interp(times, centres, pitch)  # one pulse a period carries the period's power
-    start = np.floor(times).astype(int)
-    bins = np.arange(envelope.shape[1])
-    delay = np.exp(-2j * np.pi * bins * (times - start)[:, None] / spec.n_fft)  # fraction of a sample
-    rings = np.fft.irfft(filters * np.sqrt(power[:, None] * harmonic) * delay, n=spec.n_fft, axis=1)
-    out = np.zeros(samples + spec.n_fft)
-    for place, ring in zip(start, rings, strict=True):
-        out[place : place + spec.n_fft] += ring
-    return out[:samples]
+    noise_share = 1 - np.clip(voiced, 0, 1)[:, None] * harmonic  # (frames, bins)
+    noise = stft(rng.standard_normal(samples), spec) * (np.exp(log_amplitude) * np.sqrt(noise_share)).T
+    sound: Array = (y[:samples] + istft(noise, spec, samples)).astype(np.float32)
+    return sound

@@ -30,7 +30,7 @@ def best_exemplars(activations: npt.ArrayLike, *, count: int = 3) -> npt.NDArray
            [0, 2]])
     """
     table = np.asarray(activations)
-    if table.ndim != 2 or count < 1:  # noqa: PLR2004
+    if table.ndim != 2 or count < 1:
         raise ParameterError(
             f"`activations` must be (windows, units) and `count` positive. Received: {table.shape}, {count}"
         )

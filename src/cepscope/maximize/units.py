@@ -24,7 +24,12 @@ from cepscope.errors import ParameterError
 
 FloatArray = npt.NDArray[np.float32]
 
-CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
+CONVOLUTIONS = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+)
 MAP_RANK = 3  # outputs of at least this rank (batch, place..., channel) are maps
 
 
@@ -191,3 +196,9 @@ def unit_activations(
     x = np.asarray(x, np.float32)
     parts = [read(tf.constant(x[i : i + batch_size])).numpy() for i in range(0, len(x), batch_size)]
     return np.concatenate(parts) if parts else np.zeros((0, len(reader.units)), np.float32)
+
+
+def feature_maps(model: Any, layer: Any, x: npt.ArrayLike) -> FloatArray:
+    """Return the output of a layer for inputs (n, n_mfcc, frames, 1)."""
+    part = keras.Model(model.inputs, layer.output)
+    return np.asarray(part(np.asarray(x, np.float32), training=False), np.float32)

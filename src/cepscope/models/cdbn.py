@@ -1,4 +1,4 @@
-"""The convolutional deep belief network: convolutional RBMs in a stack, class logits on top; an ordinary Keras model."""
+"""The convolutional deep belief network: convolutional RBMs in a stack, logits on top; an ordinary Keras model."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def build_cdbn(
     if len(shape) != RANK or shape[2] != 1 or min(shape) < 1:
         raise ParameterError(f"`input_shape` must be (n_mfcc, frames, 1). Received: {tuple(input_shape)}")
     count = classes if isinstance(classes, int) else len(classes)
-    if count < 2:  # noqa: PLR2004
+    if count < 2:
         raise ParameterError(f"There must be at least two classes. Received: {classes}")
     if not len(filters) == len(kernel_sizes) == len(pool_sizes) > 0:
         raise ParameterError(
@@ -79,6 +79,8 @@ def build_cdbn(
             name=f"crbm{i + 1}",
         )(value)
     value = keras.layers.Flatten(name="flatten")(value)
+    # pooled probabilities are small and alike in size for all clips: without this the logits learn slowly
+    value = keras.layers.LayerNormalization(name="normalization")(value)
     if dropout:
         value = keras.layers.Dropout(dropout, seed=seed, name="dropout")(value)
     start = keras.initializers.GlorotUniform(seed=seed + len(filters))

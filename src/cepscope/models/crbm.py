@@ -68,7 +68,7 @@ class ConvolutionalRBM(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         for name, size in (("kernel_size", kernel_size), ("pool_size", pool_size)):
-            if len(tuple(size)) != 2 or min(size) < 1:  # noqa: PLR2004
+            if len(tuple(size)) != 2 or min(size) < 1:
                 raise ParameterError(f"`{name}` must be two positive integers. Received: {size}")
         if filters < 1:
             raise ParameterError(f"`filters` must be positive. Received: {filters}")
@@ -109,7 +109,10 @@ class ConvolutionalRBM(keras.layers.Layer):
             shape=(self.filters,),
             initializer=keras.initializers.Constant(self.hidden_bias),
         )
-        self.visible_biases = self.add_weight(name="visible_biases", shape=(channels,), initializer="zeros")
+        # not trainable by a classifier, whose output they do not touch; the RBM's own trainer updates them
+        self.visible_biases = self.add_weight(
+            name="visible_biases", shape=(channels,), initializer="zeros", trainable=False
+        )
 
     # -- shapes
 
@@ -156,7 +159,10 @@ class ConvolutionalRBM(keras.layers.Layer):
 
     def sample_hiddens(self, v: Any, seed: Any) -> Any:
         """Draw h given v, exactly: (n, H', W', K) of 0 and 1, at most one 1 a block."""
-        probabilities = pooling.block_probabilities(self.hidden_blocks(v))
+        return self.sample_blocks(pooling.block_probabilities(self.hidden_blocks(v)), seed)
+
+    def sample_blocks(self, probabilities: Any, seed: Any) -> Any:
+        """Draw h given P(h | v) by block (n, h, w, p*q, K): (n, H', W', K)."""
         return pooling.from_blocks(pooling.sample_blocks(probabilities, seed), self.pool_size)
 
     def mean_visibles(self, h: Any, shape: Any) -> Any:
@@ -174,9 +180,14 @@ class ConvolutionalRBM(keras.layers.Layer):
             return mean + tf.random.stateless_normal(tf.shape(mean), seed, dtype=mean.dtype)
         return tf.cast(tf.random.stateless_uniform(tf.shape(mean), seed, dtype=mean.dtype) < mean, mean.dtype)
 
-    def gibbs(self, v: Any, seeds: Any) -> tuple[Any, Any]:
-        """Take one step of the chain, v to h to v: return the sample of v and its mean given h."""
-        h = self.sample_hiddens(v, seeds[0])
+    def gibbs(self, v: Any, seeds: Any, *, probabilities: Any = None) -> tuple[Any, Any]:
+        """Take one step of the chain, v to h to v: return the sample of v and its mean given h.
+
+        `probabilities` are P(h | v) by block, if they are known already.
+        """
+        if probabilities is None:
+            probabilities = pooling.block_probabilities(self.hidden_blocks(v))
+        h = self.sample_blocks(probabilities, seeds[0])
         mean = self.mean_visibles(h, (tf.shape(v)[0], *v.shape[1:]))
         return self.sample_visibles(mean, seeds[1]), mean
 
@@ -186,15 +197,19 @@ class ConvolutionalRBM(keras.layers.Layer):
         """Return log(1 + sum exp I) of each block, its share of the negative free energy: (n, h, w, K)."""
         return pooling.block_log_partition(self.hidden_blocks(v))
 
-    def free_energy(self, v: Any) -> Any:
-        """Return F(v), with exp(-F) the unnormalised probability of v: (n,)."""
+    def free_energy(self, v: Any, *, blocks: Any = None) -> Any:
+        """Return F(v), with exp(-F) the unnormalised probability of v: (n,).
+
+        `blocks` is `hidden_blocks(v)`, if it is known already.
+        """
         v = tf.convert_to_tensor(v)  # a NumPy array minus a Keras variable would leave the gradient tape
+        shares = pooling.block_log_partition(self.hidden_blocks(v) if blocks is None else blocks)
         v = self.crop(v)
         if self.visible == "gaussian":
             visible = 0.5 * tf.reduce_sum((v - self.visible_biases) ** 2, axis=[1, 2, 3])
         else:
             visible = -tf.reduce_sum(v * self.visible_biases, axis=[1, 2, 3])
-        return visible - tf.reduce_sum(self.pre_activation(v), axis=[1, 2, 3])
+        return visible - tf.reduce_sum(shares, axis=[1, 2, 3])
 
     def call(self, v: Any) -> Any:
         """Return the mean field of the pooling units, P(on | v): (n, h, w, K)."""

@@ -1,8 +1,8 @@
 """Filters of every layer as pictures in the space of the input.
 
-A first-layer filter is its kernel. A deeper one is drawn as the linear combination of the filters below it, weighted by
-its kernel (Lee et al. 2008; compared with other ways to show a unit in Erhan et al. 2009): each pooled unit below stands
-for the mean of its block.
+A first-layer filter is its kernel. A deeper one is drawn as the linear combination of the filters below it, weighted
+by its kernel (Lee et al. 2008; compared with other ways to show a unit in Erhan et al. 2009): each pooled unit below
+stands for the mean of its block.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ import scipy.signal
 FloatArray = npt.NDArray[np.float32]
 
 
-def linear_combinations(
-    kernels: Sequence[npt.ArrayLike], pool_sizes: Sequence[tuple[int, int]]
-) -> list[FloatArray]:
+def linear_combinations(kernels: Sequence[npt.ArrayLike], pool_sizes: Sequence[tuple[int, int]]) -> list[FloatArray]:
     """Project the kernels of a stack of convolutions on its single-channel input.
 
     Parameters

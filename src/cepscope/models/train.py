@@ -61,7 +61,7 @@ def pretrain(
     Returns
     -------
     list of dict
-        One row an epoch: stage, layer, epoch, reconstruction_error, free_energy_gap, hidden_activity.
+        One row an epoch: stage, epoch, layer, reconstruction_error, free_energy_gap, hidden_activity.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def fit_classifier(
     Returns
     -------
     list of dict
-        One row an epoch: stage, layer, epoch, loss, accuracy, val_loss, val_accuracy.
+        One row an epoch: stage, epoch, loss, accuracy, val_loss, val_accuracy.
     """
     _positive(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     x = _patches(data)
@@ -160,7 +160,12 @@ def fit_classifier(
     watch = _Watch("classifier", "fine-tuning", epochs, rows, progress)
     held_out = None if validation is None else (validation[0], _smooth(validation[1], classes, 0.0))
     model.fit(
-        batches, epochs=epochs, validation_data=held_out, verbose=0, shuffle=False, callbacks=[watch, *callbacks]
+        batches,
+        epochs=epochs,
+        validation_data=held_out,
+        verbose=0,
+        shuffle=False,
+        callbacks=[watch, *callbacks],
     )
     return rows
 
@@ -187,14 +192,14 @@ def load_model(path: str | Path) -> Any:
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
     """Collect a row an epoch, report it, and stop when the loss is no longer a number."""
 
-    def __init__(
-        self, layer: str, stage: str, epochs: int, rows: list[Row], progress: Progress | None
-    ) -> None:
+    def __init__(self, layer: str, stage: str, epochs: int, rows: list[Row], progress: Progress | None) -> None:
         super().__init__()
         self.layer, self.stage, self.epochs, self.rows, self.progress = layer, stage, epochs, rows, progress
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        row: Row = {"stage": self.stage, "layer": self.layer, "epoch": epoch + 1}
+        row: Row = {"stage": self.stage, "epoch": epoch + 1}
+        if self.stage == "pretraining":
+            row["layer"] = self.layer
         row |= {name: float(value) for name, value in (logs or {}).items()}
         bad = [name for name, value in row.items() if isinstance(value, float) and not np.isfinite(value)]
         if bad:
@@ -209,7 +214,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
 
 def _patches(data: Any) -> FloatArray:
     x = data.train.x if hasattr(data, "train") else np.asarray(data, np.float32)
-    if x.ndim != 4 or not len(x):  # noqa: PLR2004
+    if x.ndim != 4 or not len(x):
         raise ParameterError(f"Patches must be (n, n_mfcc, frames, 1), n at least 1. Received: {x.shape}")
     return np.asarray(x, np.float32)
 

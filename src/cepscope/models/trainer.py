@@ -7,21 +7,15 @@ constant, -sum P_data I(v_data) + sum P_model I(v_model) has the same gradient w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
-from cepscope.errors import CepscopeError, ParameterError
+from cepscope.errors import ParameterError
 from cepscope.models import pooling
-from cepscope.models.batches import EpochBatches
 from cepscope.models.crbm import ConvolutionalRBM
-
-Row = dict[str, float | int | str]
-Progress = Callable[[str, int, int, Row], None]
 
 
 @keras.saving.register_keras_serializable(package="cepscope")
@@ -90,45 +84,62 @@ class CRBMTrainer(keras.Model):  # type: ignore[misc]
         self.draws.assign_add(2 * self.k)
         return [tf.stack([tf.cast(self.seed, tf.int64), first + i]) for i in range(2 * self.k)]
 
-    def _negative_phase(self, v: Any) -> tuple[Any, Any]:
-        """Run the chains k steps: return their states and the mean of the first step from the data."""
+    def _negative_phase(self, v: Any, probabilities: Any) -> tuple[Any, Any]:
+        """Run the chains k steps: return their states and the mean of the last visible units."""
         seeds = self._seeds()
-        state = tf.convert_to_tensor(self.chains) if self.persistent else v
+        state, known = (tf.convert_to_tensor(self.chains), None) if self.persistent else (v, probabilities)
         for step in range(self.k):
-            state, mean = self.rbm.gibbs(state, seeds[2 * step : 2 * step + 2])
+            state, mean = self.rbm.gibbs(state, seeds[2 * step : 2 * step + 2], probabilities=known)
+            known = None
         if self.persistent:
             self.chains.assign(state)
-        return tf.stop_gradient(state), mean
+        return state, mean
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Take one step of contrastive divergence on a batch (n, height, width, channels)."""
         rbm = self.rbm
         v, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        state, mean = self._negative_phase(v)
-        with tf.GradientTape() as tape:
-            loss, data_probabilities = surrogate_loss(rbm, v, state)
-            loss += 0.5 * self.weight_decay * tf.reduce_sum(tf.convert_to_tensor(rbm.kernel) ** 2)
         variables = [rbm.kernel, rbm.hidden_biases, rbm.visible_biases]
+        with tf.GradientTape() as tape:
+            tape.watch(rbm.visible_biases.value)  # not trainable, so not watched by itself
+            blocks = rbm.hidden_blocks(v)
+            probabilities = tf.stop_gradient(pooling.block_probabilities(blocks))
+            with tape.stop_recording():
+                state, mean = self._negative_phase(v, probabilities)
+            model_blocks = rbm.hidden_blocks(state)
+            loss = surrogate_loss(rbm, (v, blocks), (state, model_blocks))
+            loss += 0.5 * self.weight_decay * tf.reduce_sum(tf.convert_to_tensor(rbm.kernel) ** 2)
         gradients = tape.gradient(loss, [variable.value for variable in variables])
-        activity = tf.reduce_mean(data_probabilities, axis=[0, 1, 2, 3])  # (filters,)
+        activity = tf.reduce_mean(probabilities, axis=[0, 1, 2, 3])  # (filters,)
         gradients[1] += self.sparsity_cost * (activity - self.sparsity)
+        gap = tf.reduce_mean(rbm.free_energy(v, blocks=blocks))
+        gap -= tf.reduce_mean(rbm.free_energy(state, blocks=model_blocks))
         self.optimizer.apply(gradients, variables)
-        gap = tf.reduce_mean(rbm.free_energy(v)) - tf.reduce_mean(rbm.free_energy(state))
-        error = tf.reduce_mean((rbm.crop(v) - rbm.crop(mean)) ** 2)
+        error = tf.reduce_mean((rbm.crop(v) - rbm.crop(mean)) ** 2) if not self.persistent else self._error(v)
         for metric, value in zip(self._means, (error, gap, tf.reduce_mean(activity)), strict=True):
             metric.update_state(value)
         return {metric.name: metric.result() for metric in self._means}
 
+    def _error(self, v: Any) -> Any:
+        """Mean squared error of the mean-field reconstruction: chains that left the data reconstruct nothing."""
+        mean = self.rbm.mean_visibles(self.rbm.mean_hiddens(v), (tf.shape(v)[0], *v.shape[1:]))
+        return tf.reduce_mean((self.rbm.crop(v) - self.rbm.crop(mean)) ** 2)
 
-def surrogate_loss(rbm: ConvolutionalRBM, v: Any, state: Any) -> tuple[Any, Any]:
-    """Return a loss whose gradient is that of mean F(v) - mean F(state) per hidden unit, and P(h | v) by block."""
-    visible = [rbm.crop(units) for units in (v, state)]
-    blocks = [rbm.hidden_blocks(units) for units in (v, state)]
-    probabilities = [tf.stop_gradient(pooling.block_probabilities(block)) for block in blocks]
-    up, down = (
-        tf.reduce_mean(tf.reduce_sum(p * block, axis=[1, 2, 3, 4])) for p, block in zip(probabilities, blocks, strict=True)
-    )
-    difference = tf.reduce_mean(visible[0], axis=0) - tf.reduce_mean(visible[1], axis=0)
-    drift = tf.reduce_sum(tf.stop_gradient(difference) * rbm.visible_biases)
-    places = float(np.prod(blocks[0].shape[1:4]))
-    return (down - up - drift) / places, probabilities[0]
+
+def surrogate_loss(rbm: ConvolutionalRBM, data: tuple[Any, Any], model: tuple[Any, Any]) -> Any:
+    """Return a loss with the gradient of mean F(data) - mean F(model), per place of the hidden map.
+
+    Parameters
+    ----------
+    rbm : ConvolutionalRBM
+    data, model : (v, rbm.hidden_blocks(v))
+        Visible units (n, H, W, C), which are held constant, and the input they give to the hidden units.
+    """
+    parts = []
+    for v, blocks in (data, model):
+        probabilities = tf.stop_gradient(pooling.block_probabilities(blocks))
+        hidden = tf.reduce_mean(tf.reduce_sum(probabilities * blocks, axis=[1, 2, 3, 4]))
+        visible = tf.reduce_mean(tf.reduce_sum(tf.stop_gradient(rbm.crop(v)), axis=[1, 2]), axis=0)  # (C,)
+        parts.append(hidden + tf.reduce_sum(visible * tf.convert_to_tensor(rbm.visible_biases)))
+    places = float(np.prod(data[1].shape[1:4]))
+    return (parts[1] - parts[0]) / places

@@ -119,7 +119,7 @@ def _cut(x: npt.NDArray[np.float32], silence: npt.NDArray[np.float32]) -> tuple[
     x = x.reshape(x.shape[0], x.shape[1], x.shape[2])
     width = min(WIDTH, x.shape[2])
     starts = range(0, x.shape[2] - width + 1, STRIDE)
-    quiet = np.all(np.abs(x - silence[:, None]) < 1e-3, axis=1)  # noqa: PLR2004 (n, frames)
+    quiet = np.all(np.abs(x - silence[:, None]) < 1e-3, axis=1)
     patches = np.stack([x[:, :, s : s + width].reshape(len(x), -1) for s in starts], axis=1)
-    sounding = np.stack([~(quiet[:, s : s + width].mean(axis=1) > 0.5) for s in starts], axis=1)  # noqa: PLR2004
+    sounding = np.stack([~(quiet[:, s : s + width].mean(axis=1) > 0.5) for s in starts], axis=1)
     return patches, sounding

@@ -123,7 +123,12 @@ def load_unit_rows(path: str | Path) -> tuple[Row, ...]:
 def _parse(row: dict[str, str]) -> Row:
     right = {"": None, "0": False, "1": True}[row["sound_right"]]
     texts = {name: row[name] for name in TEXT_COLUMNS}
-    return {**texts, "index": int(row["index"]), **{n: float(row[n]) for n in NUMBER_COLUMNS}, "sound_right": right}
+    return {
+        **texts,
+        "index": int(row["index"]),
+        **{n: float(row[n]) for n in NUMBER_COLUMNS},
+        "sound_right": right,
+    }
 
 
 def score_units(

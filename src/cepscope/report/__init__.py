@@ -5,6 +5,10 @@ from __future__ import annotations
 from cepscope.report.content import Exemplar as Exemplar
 from cepscope.report.content import ReportContent as ReportContent
 from cepscope.report.content import UnitCard as UnitCard
+from cepscope.report.assemble import write_report as write_report
+from cepscope.report.recipe import visualize_activation_maximization as visualize_activation_maximization
+from cepscope.report.recipe import visualize_feature_maps as visualize_feature_maps
+from cepscope.report.recipe import visualize_filters as visualize_filters
 from cepscope.report.figures import save_figure as save_figure
 from cepscope.report.page import render_page as render_page
 from cepscope.report.page import write_page as write_page
@@ -29,5 +33,9 @@ __all__ = [
     "plot_unit",
     "render_page",
     "save_figure",
+    "visualize_activation_maximization",
+    "visualize_feature_maps",
+    "visualize_filters",
     "write_page",
+    "write_report",
 ]

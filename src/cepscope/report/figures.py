@@ -25,7 +25,7 @@ FORMATS = {
     ".svg": {"Date": None, "Creator": None},
     ".pdf": {"CreationDate": None},
 }
-TIME, FREQUENCY, COEFFICIENT = "time [s]", "frequency [Hz]", "MFCC coefficient"
+TIME, FREQUENCY, COEFFICIENT, FRAME = "time [s]", "frequency [Hz]", "MFCC coefficient", "frame"
 PATCH_RANK = 2
 
 
@@ -77,12 +77,12 @@ def draw_map(
     )
 
 
-def draw_mfcc(axes: Any, x: npt.NDArray[np.float64], spec: MfccSpec, limit: float) -> Any:
-    """Draw an MFCC patch from minus to plus `limit` over time in s."""
-    hop = spec.hop / spec.sr
+def draw_mfcc(axes: Any, x: npt.NDArray[np.float64], spec: MfccSpec | None, limit: float) -> Any:
+    """Draw an MFCC patch from minus to plus `limit` over time in s, or over frames if `spec` is None."""
+    hop = spec.hop / spec.sr if spec else 1.0
     extent = (-hop / 2, (x.shape[1] - 0.5) * hop, -0.5, x.shape[0] - 0.5)  # a frame is centred at its time
     image = draw_map(axes, x, extent, colours=DIVERGING, low=-limit, high=limit)
-    axes.set(xlabel=TIME, ylabel=COEFFICIENT)
+    axes.set(xlabel=TIME if spec else FRAME, ylabel=COEFFICIENT)
     return image
 
 

@@ -34,7 +34,12 @@ STACK_RANK = 3
 
 
 def plot_mfcc(
-    x: npt.ArrayLike, spec: MfccSpec, *, title: str = "MFCC", unit: str = "sd", limit: float | None = None
+    x: npt.ArrayLike,
+    spec: MfccSpec | None = None,
+    *,
+    title: str = "MFCC",
+    unit: str = "sd",
+    limit: float | None = None,
 ) -> Figure:
     """Draw an MFCC patch.
 
@@ -42,8 +47,8 @@ def plot_mfcc(
     ----------
     x : array [shape=(n_mfcc, frames)]
         Scaled MFCC, or unscaled with ``unit=""``; a trailing axis of 1 is allowed.
-    spec : MfccSpec
-        Gives the time axis.
+    spec : MfccSpec, optional
+        Gives the time axis in s; without it frames are counted.
     title, unit : str
         `unit` stands on the colour bar.
     limit : float, optional
@@ -117,7 +122,12 @@ def plot_log_mel(audio: npt.ArrayLike, spec: MfccSpec, *, title: str = "Log-mel 
 
 
 def plot_filters(
-    kernels: npt.ArrayLike, *, names: Sequence[str] = (), title: str = "Filters", columns: int = 8
+    kernels: npt.ArrayLike,
+    *,
+    names: Sequence[str] = (),
+    title: str = "Filters",
+    columns: int = 8,
+    label: str = "weight",
 ) -> Figure:
     """Draw kernels side by side, each on the scale of the largest weight of all.
 
@@ -129,6 +139,8 @@ def plot_filters(
         One a kernel, by default its number.
     title : str
     columns : int
+    label : str
+        Of the colour bar.
 
     Returns
     -------
@@ -153,7 +165,7 @@ def plot_filters(
     figure.suptitle(title)
     figure.supxlabel("frames", fontsize=9)
     figure.supylabel("coefficients", fontsize=9)
-    figure.colorbar(image, ax=grid, label="weight")
+    figure.colorbar(image, ax=grid, label=label)
     return figure
 
 

@@ -1,0 +1,5 @@
+"""``python -m cepscope``."""
+
+from cepscope.cli import main
+
+main()

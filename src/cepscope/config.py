@@ -1,0 +1,377 @@
+"""One run's settings: checked, read from TOML, environment and flags, written back as TOML.
+
+What is set nearer to the person wins: flags over environment (``CEPSCOPE_TRAIN_EPOCHS=30``) over file over
+defaults. A setting is written ``section.name``, as in ``train.epochs``. The defaults are those of the rooms,
+save the front end's floor, which suits recordings that are brought to one level.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cepscope.errors import CepscopeError, DataError, ParameterError
+
+PREFIX = "CEPSCOPE_"
+BUILT_IN = "spoken-digits"
+
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+NaturalNumber = Annotated[int, Field(ge=0, le=1_000_000)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Pair = tuple[Count, Count]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class FeaturesConfig(_Section):
+    """The front end; see `cepscope.features.MfccSpec`. Zeros are taken from the sampling rate.
+
+    `sr` 0 is the corpus's own rate, at most 16000; `frames` is the length of a patch.
+    """
+
+    sr: NaturalNumber = 0
+    n_fft: NaturalNumber = 0
+    win: NaturalNumber = 0
+    hop: NaturalNumber = 0
+    n_mels: Count = 40
+    n_mfcc: Count = 20
+    fmin: NotNegative = 0.0
+    fmax: NotNegative = 0.0
+    lifter: NotNegative = 0.0
+    htk: bool = False
+    floor: Positive = 1e-5
+    top_db: Annotated[float, Field(ge=0)] = math.inf
+    frames: Annotated[int, Field(ge=8, le=100_000)] = 64
+
+
+class ModelConfig(_Section):
+    """The network; see `cepscope.models.build_cdbn`."""
+
+    filters: Annotated[tuple[Count, ...], Field(min_length=1)] = (24, 48)
+    kernel_sizes: tuple[Pair, ...] = ((5, 5), (3, 5))
+    pool_sizes: tuple[Pair, ...] = ((2, 2), (2, 2))
+    visible: Literal["gaussian", "binary"] = "gaussian"
+    dropout: Share = 0.3
+
+
+class TrainConfig(_Section):
+    """Both trainings; see `cepscope.models.pretrain` and `cepscope.models.fit_classifier`."""
+
+    pretrain_epochs: NaturalNumber = 6
+    pretrain_batch_size: Count = 64
+    pretrain_learning_rate: Positive = 1e-3
+    k: Count = 1
+    persistent: bool = False
+    sparsity: Share = 0.05
+    sparsity_cost: NotNegative = 1.0
+    weight_decay: NotNegative = 1e-4
+    epochs: Count = 30
+    batch_size: Count = 64
+    learning_rate: Positive = 2e-3
+    label_smoothing: Share = 0.1
+    shift: NaturalNumber = 4
+
+
+class MaximizeConfig(_Section):
+    """The search for patterns; see `cepscope.maximize.engine.maximize`."""
+
+    layers: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
+    steps: Count = 64
+    learning_rate: Positive = 0.1
+    radius: Positive = 1.3
+    components: Count = 200
+    shrinkage: Share = 0.05
+    time_smoothness: NotNegative = 0.1
+    quefrency: NotNegative = 0.3
+    headroom: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+
+
+class InvertConfig(_Section):
+    """The way to sound; see `cepscope.invert.inversion.invert`."""
+
+    method: Literal["voiced", "neutral", "librosa"] = "voiced"
+    iterations: NaturalNumber = 20
+    pitch: Annotated[float, Field(ge=20, allow_inf_nan=False)] = 120.0
+
+
+class ReportConfig(_Section):
+    """The page: its title (by default the corpus's name) and how many real clips a unit shows."""
+
+    title: str = ""
+    exemplars: Count = 3
+
+
+class RunConfig(_Section):
+    """Everything that decides what a run produces.
+
+    Attributes
+    ----------
+    corpus
+        ``"spoken-digits"`` or a folder.
+    seed
+        Of everything random; each stage derives its own.
+    test_share
+        Share of clips held out where the corpus brings no split.
+    features, model, train, maximize, invert, report
+        One section a stage.
+    """
+
+    corpus: Annotated[str, Field(min_length=1)] = BUILT_IN
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    features: FeaturesConfig = FeaturesConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    maximize: MaximizeConfig = MaximizeConfig()
+    invert: InvertConfig = InvertConfig()
+    report: ReportConfig = ReportConfig()
+
+
+def setting_names() -> list[str]:
+    """Return every setting as ``section.name``."""
+    return [name for name, _ in _flat(RunConfig().model_dump())]
+
+
+_SECTIONS = tuple(name for name, value in RunConfig().model_dump().items() if isinstance(value, dict))
+
+
+def load_config(
+    file: str | os.PathLike[str] | None = None,
+    *,
+    sets: Iterable[str] = (),
+    environment: Mapping[str, str] | None = None,
+    **flags: Any,
+) -> RunConfig:
+    """Gather a run's settings.
+
+    Parameters
+    ----------
+    file
+        TOML; a corpus's folder in it is relative to the file.
+    sets
+        ``"train.epochs=30"`` ...: the value is TOML, and text needs no quotes. The last one of a name wins.
+    environment
+        By default the process's. ``CEPSCOPE_TRAIN_EPOCHS`` is ``train.epochs``.
+    **flags
+        Settings of the top level; None is not set.
+
+    Returns
+    -------
+    RunConfig
+
+    Raises
+    ------
+    ParameterError
+        A setting is unknown (the message names the nearest) or out of range, or the file is not TOML.
+    DataError
+        The file can't be read.
+
+    Examples
+    --------
+    >>> config = load_config(sets=["train.epochs=5", "invert.method=neutral"], environment={}, seed=3)
+    >>> config.train.epochs, config.invert.method, config.seed
+    (5, 'neutral', 3)
+    """
+    values: dict[str, Any] = {}
+    if file is not None:
+        values |= _read_file(Path(file))
+    values |= _read_environment(os.environ if environment is None else environment)
+    for text in sets:
+        name, value = parse_set(text)
+        values[name] = value
+    values |= {name: value for name, value in flags.items() if value is not None}
+    return _checked(values)
+
+
+def parse_set(text: str) -> tuple[str, Any]:
+    """Split ``name=value``; the value is TOML, or else plain text.
+
+    Examples
+    --------
+    >>> parse_set("model.filters=[8, 16]"), parse_set("report.title=My digits")
+    (('model.filters', [8, 16]), ('report.title', 'My digits'))
+    """
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not name:
+        raise ParameterError(f"a setting is written name=value, as in train.epochs=30. Received: {text!r}")
+    return name, _toml_value(_known(name, where=""), value)
+
+
+def _toml_value(name: str, text: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    value = parsed["value"]
+    if len(parsed) > 1 or isinstance(value, dict):  # more than one value was smuggled in, or a table
+        return text
+    is_text = isinstance(dict(_flat(RunConfig().model_dump()))[name], str)
+    return value if not is_text or isinstance(value, str | list) else text
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"can't read the settings {path} ({(error.strerror or 'unreadable').lower()})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ParameterError(f"{path} is not TOML: {str(error).splitlines()[0]}") from error
+    values = {_known(name, where=f"{path}: "): value for name, value in _flat(tables)}
+    corpus = values.get("corpus")
+    if isinstance(corpus, str) and corpus and corpus != BUILT_IN:
+        values["corpus"] = str(path.resolve().parent / Path(corpus).expanduser())
+    return values
+
+
+def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Take the variables that name settings; others may begin like ours, but not like one of our sections."""
+    names = {PREFIX + name.replace(".", "_").upper(): name for name in setting_names()}
+    values = {}
+    for variable in sorted(environment):
+        if variable in names:
+            values[names[variable]] = _toml_value(names[variable], environment[variable].strip())
+        elif variable.startswith(tuple(f"{PREFIX}{section.upper()}_" for section in _SECTIONS)):
+            near = difflib.get_close_matches(variable, names, 1, cutoff=0.0)
+            raise ParameterError(f"there is no setting {variable} (environment); nearest: {near[0]}")
+    return values
+
+
+def _known(name: str, *, where: str) -> str:
+    """Return a setting's name; ParameterError with the nearest valid one when there is none such."""
+    names = setting_names()
+    if name in names:
+        return name
+    if name in _SECTIONS:
+        raise ParameterError(f"{where}{name!r} is a section; name a setting in it, as in {_first_in(name)}")
+    raise ParameterError(f"{where}there is no setting {name!r}; nearest: {_nearest(name, names)}")
+
+
+def _first_in(section: str) -> str:
+    return next(name for name in setting_names() if name.startswith(f"{section}."))
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    """Compare whole names and last parts: both ``train.epoch`` and ``epochs`` find ``train.epochs``."""
+
+    def likeness(other: str) -> float:
+        whole = difflib.SequenceMatcher(None, name, other).ratio()
+        last = difflib.SequenceMatcher(None, name.rpartition(".")[2], other.rpartition(".")[2]).ratio()
+        return whole + last
+
+    return max(names, key=likeness)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _checked(values: Mapping[str, Any]) -> RunConfig:
+    nested: dict[str, Any] = {}
+    for name, value in values.items():
+        section, dot, last = name.partition(".")
+        place = nested.setdefault(section, {}) if dot else nested
+        place[last if dot else name] = _tuples(value)
+    try:
+        config = RunConfig.model_validate(nested)
+    except ValidationError as error:
+        raise ParameterError(_one_line(error)) from None
+    _check_together(config)
+    return config
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+_EXPECTED = {"maximize.layers": "be 'all' or a list of layers"}
+_WORDS = {
+    "int_type": "be a whole number",
+    "int_from_float": "be a whole number",
+    "float_type": "be a number",
+    "bool_type": "be true or false",
+    "string_type": "be text",
+    "string_too_short": "not be empty",
+    "tuple_type": "be a list",
+    "missing": "be a pair of whole numbers",
+    "too_long": "be a pair of whole numbers",
+}
+
+
+def _one_line(error: ValidationError) -> str:
+    """Say what is wrong with the first setting of all that are."""
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    parts = [str(part) for part in first["loc"]]
+    name = ".".join(parts[:2]) if parts[0] in _SECTIONS else parts[0]
+    message = _EXPECTED.get(name) or _WORDS.get(first["type"]) or first["msg"].partition("should ")[2]
+    entry = parts[len(name.split(".")) :] if name not in _EXPECTED else []
+    where = f" (entry {'.'.join(entry)})" if entry else ""
+    more = {str(p["loc"][:2]) for p in problems} - {str(first["loc"][:2])}
+    also = f"; {len(more)} more {'setting is' if len(more) == 1 else 'settings are'} wrong" if more else ""
+    received = json.dumps(first["input"], default=str)
+    return f"{name}{where} must {message or 'be something else'}. Received: {received}{also}"
+
+
+def _check_together(config: RunConfig) -> None:
+    model = config.model
+    counts = [len(sizes) for sizes in (model.filters, model.kernel_sizes, model.pool_sizes)]
+    if len(set(counts)) > 1:
+        raise ParameterError(
+            "model.filters, model.kernel_sizes and model.pool_sizes must have one entry a layer. "
+            f"Received: {counts[0]}, {counts[1]} and {counts[2]} entries"
+        )
+    features = config.features
+    if features.n_mfcc > features.n_mels:
+        raise ParameterError(
+            f"features.n_mfcc must be at most features.n_mels={features.n_mels}. Received: {features.n_mfcc}"
+        )
+
+
+def to_toml(config: RunConfig, *, notes: Mapping[str, str] | None = None) -> str:
+    """Write settings as TOML that `load_config` reads back.
+
+    Parameters
+    ----------
+    config
+        The settings.
+    notes
+        Comments behind single settings, by name.
+    """
+    notes = notes or {}
+    lines, section = [], ""
+    for name, value in _flat(config.model_dump()):
+        head, dot, last = name.rpartition(".")
+        if head != section:
+            lines += ["", f"[{head}]"]
+            section = head
+        comment = f"  # {notes[name]}" if name in notes else ""
+        lines.append(f"{last if dot else name} = {_as_toml(value)}{comment}")
+    return "\n".join(lines) + "\n"
+
+
+def _as_toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON's escapes are TOML's
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_as_toml, value))}]"
+    if isinstance(value, int | float):
+        return repr(value)  # inf and 1e-05 are TOML as they stand
+    raise CepscopeError(f"no TOML for {type(value).__name__}")

@@ -1,0 +1,134 @@
+"""Last decimals: L-BFGS on the gain of every mel band in every frame, phases kept.
+
+The sound is ``y(A) = istft(X0 * 10^(S^T A / 20))`` with ``A`` the gains in dB [shape=(n_mels, frames)] and ``S`` the
+spread of bands over bins; the loss is half the squared distance of its MFCC, taken after the mean is removed and, at
+full scale, after division by the peak. Its gradient is analytic.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.optimize
+
+from cepscope.features import MfccSpec
+from cepscope.invert.envelope import mel_bands
+from cepscope.invert.matching import Level, at_level
+from cepscope.invert.stft import istft, istft_adjoint, stft, stft_adjoint
+
+Array = npt.NDArray[Any]
+
+MOST_DB = 60.0  # of one gain: a line search on an unnatural pattern can try far more
+
+
+def gain_loss(
+    gains: Array, X0: Array, C: Array, spec: MfccSpec, samples: int, *, level: Level = "full_scale"
+) -> tuple[float, Array]:
+    """Return the loss of band gains and its gradient.
+
+    Parameters
+    ----------
+    gains : array [shape=(n_mels, frames)]
+        dB.
+    X0 : complex array [shape=(n_fft // 2 + 1, frames)]
+        Transform of the sound before the gains. Its precision (complex64 or complex128) is that of the computation.
+    C : array [shape=(n_mfcc, frames)]
+        Wanted MFCC.
+    spec : MfccSpec
+    samples : int
+    level : {"full_scale", "free"}
+
+    Returns
+    -------
+    loss : float
+        Half the squared distance of the unliftered coefficients.
+    gradient : array [shape=(n_mels, frames)]
+    """
+    dtype = X0.real.dtype
+    bands = mel_bands(spec, dtype.name)
+    per_db = dtype.type(np.log(10) / 20)
+    spread_db = bands.spread.T @ gains.astype(dtype)  # (bins, frames)
+    factor = np.exp(np.clip(spread_db, -MOST_DB, MOST_DB) * per_db)
+    y = istft(X0 * factor, spec, samples)
+    u = y - y.mean(dtype=np.float64).astype(dtype)
+    top = int(np.abs(u).argmax())
+    peak = np.abs(u[top]) if level == "full_scale" and u[top] != 0 else dtype.type(1)
+    z = u / peak
+
+    X = stft(z, spec)
+    M = bands.weights @ (X.real**2 + X.imag**2)
+    L = 10 * np.log10(np.maximum(M, dtype.type(spec.floor)))
+    lowest = L.max() - spec.top_db
+    residual = bands.dct @ np.maximum(L, lowest) - (C / bands.lifter[:, None]).astype(dtype)
+    loss = 0.5 * float(np.sum(residual.astype(np.float64) ** 2))
+
+    g = bands.dct.T @ residual  # dE/dL
+    if np.isfinite(lowest):  # bands at the clip-wide limit move with the loudest band
+        limited = lowest > L
+        g.flat[L.argmax()] += g[limited].sum()
+        g[limited] = 0
+    g = np.where(spec.floor < M, g * dtype.type(10 / np.log(10)) / np.maximum(M, dtype.type(spec.floor)), 0)
+    g = stft_adjoint(2 * (bands.weights.T @ g) * X, spec, samples)  # dE/dz
+    if level == "full_scale":  # z = u / |u[top]|
+        slope = np.sign(u[top]) * np.dot(g, z)
+        g[top] -= slope
+        g = g / peak
+    g = g - g.mean(dtype=np.float64).astype(dtype)  # dE/dy, through u = y - mean
+    V = istft_adjoint(g, spec)
+    inside = np.abs(spread_db) < MOST_DB
+    gradient = bands.spread @ ((V.real * X0.real + V.imag * X0.imag) * (factor * inside * per_db))
+    return loss, gradient
+
+
+def refine(
+    y: Array, C: Array, spec: MfccSpec, *, steps: int = 20, level: Level = "full_scale", memory: int = 8
+) -> Array:
+    """Bring a sound's MFCC closer to a pattern by L-BFGS.
+
+    Parameters
+    ----------
+    y : array [shape=(samples,)]
+        Best after `match`: L-BFGS does not move bands that lie below the floor.
+    C : array [shape=(n_mfcc, frames)]
+    spec : MfccSpec
+    steps : int
+        Iterations of L-BFGS.
+    level : {"full_scale", "free"}
+        See `match`.
+    memory : int
+        Corrections kept.
+
+    Returns
+    -------
+    array [shape=(samples,)]
+        float32, never worse than `y`.
+    """
+    y = at_level(np.asarray(y, np.float32), level)
+    if steps <= 0 or not np.any(y):
+        return y
+    X0 = stft(y, spec)
+    shape = (spec.n_mels, X0.shape[-1])
+    lowest, best = np.inf, np.zeros(shape)
+
+    def evaluate(flat: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        nonlocal lowest, best
+        gains = flat.reshape(shape)
+        loss, gradient = gain_loss(gains, X0, C, spec, y.shape[-1], level=level)
+        if loss < lowest:
+            lowest, best = loss, gains.copy()
+        return loss, gradient.astype(np.float64).ravel()
+
+    scipy.optimize.minimize(
+        evaluate,
+        np.zeros(best.size),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": steps, "maxfun": 2 * steps, "maxcor": memory, "ftol": 1e-10, "gtol": 1e-8},
+    )
+    if not np.isfinite(lowest):
+        return y
+    bands = mel_bands(spec)
+    factor = 10 ** (np.clip(bands.spread.T @ best.astype(np.float32), -MOST_DB, MOST_DB) / np.float32(20))
+    return at_level(istft(X0 * factor, spec, y.shape[-1]), level)

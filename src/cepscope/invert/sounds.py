@@ -1,0 +1,100 @@
+"""Sounds made from patterns, with their scores; they play themselves in a notebook and save themselves as wav."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cepscope.audio import to_wav_bytes, write_wav
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """Sounds made from MFCC.
+
+    Attributes
+    ----------
+    audio : array [shape=(n, samples)]
+        Without DC, peak at -1 dB of full scale, so no export clips.
+    sr : int
+        Hz.
+    gain : array [shape=(n,)]
+        What each sound was multiplied by to get there: ``audio / gain`` has the level that its pattern asks for. A gain
+        below .89 means that the pattern asks for more level than any signal of full scale has.
+    relative_error : array [shape=(n,)]
+        ``||MFCC(sound) - pattern|| / ||pattern - its mean over time||`` at the pattern's own level.
+    normalised_error : array [shape=(n,)]
+        The same for the sound brought to full scale, as every later extraction hears it.
+    mfcc : array [shape=(n, n_mfcc, frames)]
+        Extracted from the sound at the pattern's own level.
+    names : tuple of str
+    method : str
+    level : str
+    seed : int
+    """
+
+    audio: FloatArray
+    sr: int
+    gain: FloatArray
+    relative_error: FloatArray
+    normalised_error: FloatArray
+    mfcc: FloatArray
+    names: tuple[str, ...]
+    method: str
+    level: str
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, chosen: int | slice | Sequence[int]) -> Sounds:
+        index = np.atleast_1d(np.arange(len(self))[chosen])
+        return Sounds(
+            audio=self.audio[index],
+            sr=self.sr,
+            gain=self.gain[index],
+            relative_error=self.relative_error[index],
+            normalised_error=self.normalised_error[index],
+            mfcc=self.mfcc[index],
+            names=tuple(self.names[i] for i in index),
+            method=self.method,
+            level=self.level,
+            seed=self.seed,
+        )
+
+    def save_wavs(self, folder: str | Path) -> list[Path]:
+        """Write one wav a sound, named after it (``crbm1:7`` becomes ``crbm1-7.wav``), and return the paths in order."""
+        paths: list[Path] = []
+        taken: set[str] = set()
+        for name, audio in zip(self.names, self.audio, strict=True):
+            stem = plain = "".join(c if c.isalnum() or c in "._-" else "-" for c in name)
+            count = 1
+            while stem.lower() in taken:  # "a:1" and "a-1" must not overwrite each other
+                count += 1
+                stem = f"{plain}-{count}"
+            taken.add(stem.lower())
+            paths.append(Path(folder) / f"{stem}.wav")
+            write_wav(paths[-1], audio, self.sr)
+        return paths
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for name, audio, error, normalised in zip(
+            self.names, self.audio, self.relative_error, self.normalised_error, strict=True
+        ):
+            data = base64.b64encode(to_wav_bytes(audio, self.sr)).decode()
+            label = html.escape(name)
+            rows.append(
+                f"<tr><th>{label}</th><td>{error:.3f}</td><td>{normalised:.3f}</td><td>"
+                f'<audio controls aria-label="{label}" src="data:audio/wav;base64,{data}"></audio></td></tr>'
+            )
+        head = "<tr><th>sound</th><th>relative MFCC error</th><th>at full scale</th><th></th></tr>"
+        return f"<table>{head}{''.join(rows)}</table>"

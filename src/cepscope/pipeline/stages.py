@@ -1,0 +1,306 @@
+"""The stages of a run: what each reads, does and writes.
+
+Each takes the run's context and gives the files that it wrote. TensorFlow is loaded by `train`, `maximize` and `probe`
+only.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cepscope.atomic import atomic_path, save_npz, write_text
+from cepscope.config import RunConfig
+from cepscope.corpora import Corpus, Patches, extract, load_corpus
+from cepscope.errors import CorruptArtifactError
+from cepscope.pipeline.ledger import Ledger
+
+Progress = Callable[[str, int, int], None]  # what is being done, parts done, parts in all
+
+
+@dataclass
+class Context:
+    """One run: where it lives, its settings, and what its stages share in memory."""
+
+    folder: Path
+    config: RunConfig
+    ledger: Ledger
+    progress: Progress = field(default=lambda _what, _done, _total: None)
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The recordings."""
+        return load_corpus(self.config.corpus, seed=self.config.seed)
+
+    @cached_property
+    def patches(self) -> Patches:
+        """The patches of the extract stage."""
+        return Patches.load(self.folder / "features")
+
+    @cached_property
+    def model(self) -> Any:
+        """The network of the train stage."""
+        from cepscope.models import load_model
+
+        return load_model(self.folder / "model" / "model.keras")
+
+    @cached_property
+    def patterns(self) -> Any:
+        """The patterns of the maximize stage."""
+        from cepscope.maximize.patterns import Patterns
+
+        return Patterns.load(self.folder / "patterns" / "patterns.npz")
+
+    def counter(self, what: str) -> Callable[[int, int], None]:
+        """Return a progress callback of one piece of work."""
+        return lambda done, total: self.progress(what, done, total)
+
+
+def corpus_rate(corpus: Corpus) -> int:
+    """Return the sampling rate in Hz of the corpus's first readable clip."""
+    import soundfile as sf
+
+    for clip in corpus.clips:
+        try:
+            return int(sf.info(clip.path).samplerate)
+        except (OSError, RuntimeError):
+            continue
+    return 16000
+
+
+def run_extract(context: Context) -> list[Path]:
+    """Recordings to patches."""
+    config, folder = context.config, context.folder / "features"
+    keep = extract(
+        context.corpus,
+        config.features.spec(corpus_rate(context.corpus)),
+        frames=config.features.frames,
+        strict=config.strict,
+        out=folder,
+        progress=context.counter("extract"),
+    )
+    context.__dict__["patches"] = keep
+    names = {shard["file"] for shard in json.loads((folder / "manifest.json").read_text("utf-8"))["shards"]}
+    for old in folder.glob("*.npz"):  # of other settings or recordings
+        if old.name not in names | {"scaler.npz"}:
+            old.unlink()
+    return [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+
+
+def run_train(context: Context) -> list[Path]:
+    """Patches to network."""
+    from cepscope.models import build_cdbn, fit_classifier, model_filters, pretrain
+
+    config, patches, folder = context.config, context.patches, context.folder / "model"
+    model = build_cdbn(patches.input_shape, patches.classes, **config.model.model_dump(), seed=config.seed)
+    settings = config.train
+    rows: list[dict[str, Any]] = []
+    epochs = {
+        "pretraining": len(config.model.filters) * settings.pretrain_epochs,
+        "fine-tuning": settings.epochs,
+    }
+
+    def report(_layer: str, _epoch: int, _epochs: int, row: dict[str, Any]) -> None:
+        rows.append(row)
+        done = sum(other["stage"] == row["stage"] for other in rows)
+        context.progress(f"train: {row['stage']}", done, epochs[row["stage"]])
+
+    if settings.pretrain_epochs:
+        pretrain(
+            model,
+            patches,
+            epochs=settings.pretrain_epochs,
+            batch_size=settings.batch_size,
+            learning_rate=settings.pretrain_learning_rate,
+            k=settings.k,
+            persistent=settings.persistent,
+            sparsity=settings.sparsity,
+            sparsity_cost=settings.sparsity_cost,
+            weight_decay=settings.weight_decay,
+            seed=config.seed,
+            progress=report,
+        )
+    fit_classifier(
+        model,
+        patches,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        label_smoothing=settings.label_smoothing,
+        shift=settings.shift,
+        seed=config.seed,
+        progress=report,
+    )
+    paths = [folder / name for name in ("model.keras", "history.csv", "filters.npz")]
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(paths[0]) as temporary:
+        inner = temporary.with_name(temporary.name + ".keras")  # Keras insists on the ending
+        model.save(inner)
+        inner.replace(temporary)
+    write_text(paths[1], _history_csv(rows))
+    save_npz(paths[2], **model_filters(model))
+    context.__dict__["model"] = model
+    return paths
+
+
+def run_maximize(context: Context) -> list[Path]:
+    """Network to patterns."""
+    from cepscope.maximize.engine import maximize
+
+    path = context.folder / "patterns" / "patterns.npz"
+    settings = context.config.maximize.model_dump()
+    found = maximize(
+        context.model,
+        context.patches,
+        **settings,
+        seed=context.config.seed,
+        progress=context.counter("maximize"),
+    )
+    found.save(path)
+    context.__dict__["patterns"] = found
+    return [path]
+
+
+def run_invert(context: Context) -> list[Path]:
+    """Patterns to sounds."""
+    from cepscope.invert.inversion import invert
+
+    settings = context.config.invert.model_dump()
+    sounds = invert(context.patterns, **settings, seed=context.config.seed, progress=context.counter("invert"))
+    folder = context.folder / "audio"
+    for old in folder.glob("*.wav"):  # of units that are no longer asked for
+        old.unlink()
+    paths = sounds.save_wavs(folder)
+    table = folder / "sounds.npz"
+    save_npz(table, names=np.array(sounds.names), gain=sounds.gain, relative_error=sounds.relative_error)
+    return [*paths, table]
+
+
+@dataclass(frozen=True)
+class StoredSounds:
+    """The sounds of the invert stage, read back from its wavs."""
+
+    audio: np.ndarray[Any, Any]
+    sr: int
+    relative_error: np.ndarray[Any, Any]
+
+
+def stored_sounds(context: Context) -> StoredSounds:
+    """Read the sounds of a run, in the order of its patterns."""
+    from cepscope.audio import read_audio
+    from cepscope.invert.inversion import file_name
+
+    folder = context.folder / "audio"
+    try:
+        with np.load(folder / "sounds.npz", allow_pickle=False) as table:
+            errors = table["relative_error"]
+    except (OSError, ValueError, KeyError) as error:
+        raise CorruptArtifactError(f"{folder / 'sounds.npz'} can't be read. Run `cepscope invert` again.") from error
+    audio = [read_audio(folder / f"{file_name(name)}.wav")[0] for name in context.patterns.units]
+    return StoredSounds(np.stack(audio), context.patterns.spec.sr, errors)
+
+
+def run_probe(context: Context) -> list[Path]:
+    """Does it hold up? Scores of every unit's pattern and sound, the exemplars' sounds."""
+    from cepscope.audio import write_wav
+    from cepscope.probe import score_units
+
+    patches = context.patches
+    scores = score_units(
+        context.model,
+        patches,
+        context.patterns,
+        stored_sounds(context),
+        exemplars=context.config.report.exemplars,
+        seed=context.config.seed,
+        progress=context.counter("probe"),
+    )
+    folder, audio = context.folder / "patterns", context.folder / "audio" / "exemplars"
+    paths = [folder / name for name in ("units.csv", "summary.json", "exemplars.npz")]
+    scores.save_csv(paths[0])
+    scores.save_summary(paths[1])
+    save_npz(paths[2], index=scores.exemplars, activation=scores.exemplar_activations)
+    for old in audio.glob("*.wav"):
+        old.unlink()
+    for index in np.unique(scores.exemplars):
+        path = audio / f"{index:05d}.wav"  # its place among the held-out clips
+        write_wav(path, patches.load_wave(patches.test.paths[index]), patches.spec.sr)
+        paths.append(path)
+    return paths
+
+
+def run_report(context: Context) -> list[Path]:
+    """Everything to one page."""
+    from cepscope.audio import read_audio
+    from cepscope.probe import load_unit_rows
+    from cepscope.report import write_page
+    from cepscope.report.assemble import assemble
+
+    folder = context.folder
+    rows = load_unit_rows(folder / "patterns" / "units.csv")
+    with np.load(folder / "patterns" / "exemplars.npz", allow_pickle=False) as table:
+        index, activation = table["index"], table["activation"]
+    with np.load(folder / "model" / "filters.npz", allow_pickle=False) as table:
+        filters = {name: table[name] for name in table.files}
+    waves = {int(i): read_audio(folder / "audio" / "exemplars" / f"{i:05d}.wav")[0] for i in np.unique(index)}
+    manifest = json.loads((folder / "features" / "manifest.json").read_text("utf-8"))
+    config = context.config
+    stages = context.ledger.record["stages"]
+    content = assemble(
+        patches=context.patches,
+        patterns=context.patterns,
+        audio=stored_sounds(context).audio,
+        rows=rows,
+        summary=json.loads((folder / "patterns" / "summary.json").read_text("utf-8")),
+        exemplars=index,
+        exemplar_activations=activation,
+        exemplar_waves=waves,
+        filters=filters,
+        history=read_history(folder / "model" / "history.csv"),
+        title=config.report.title or f"What a network trained on {context.patches.corpus_name} listens for",
+        synthetic=bool(manifest.get("synthetic")),
+        note=str(manifest.get("note", "")),
+        run={
+            "settings": json.loads(config.model_dump_json()),
+            "versions": context.ledger.record.get("versions", {}),
+            "seconds": {name: stages[name]["seconds"] for name in stages if name != "report"},
+            "sha256": {
+                name: digest
+                for stage in stages
+                if stage in ("train", "maximize")
+                for name, digest in stages[stage]["outputs"].items()
+            },
+        },
+    )
+    return [write_page(content, folder / "report")]
+
+
+def _history_csv(rows: list[dict[str, Any]]) -> str:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    return out.getvalue()
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """Read training curves; what a row does not have is left out of it."""
+    words = ("stage", "layer")
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            {
+                name: value if name in words else int(value) if name == "epoch" else float(value)
+                for name, value in row.items()
+                if value
+            }
+            for row in csv.DictReader(file)
+        ]
