@@ -57,9 +57,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
             raise IsADirectoryError(0, "it is a folder")
-        os.close(
-            os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-        )  # the umask applies, as in open()
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # the umask applies, as in open()
     except OSError as error:
         raise DataError(f"can't write {target} ({_reason(error)}); choose another place") from error
     try:
@@ -118,9 +116,7 @@ def save_npz(path: str | os.PathLike[str], **arrays: npt.ArrayLike) -> None:
     plain = {name: np.asarray(array) for name, array in arrays.items()}
     for name, array in plain.items():
         if array.dtype.hasobject:
-            raise ParameterError(
-                f"an npz holds numbers and text only. Received: {name} of dtype {array.dtype}"
-            )
+            raise ParameterError(f"an npz holds numbers and text only. Received: {name} of dtype {array.dtype}")
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **plain)  # type: ignore[arg-type]  # the stub takes a name for allow_pickle
 

@@ -171,9 +171,7 @@ def to_wav_bytes(y: npt.ArrayLike, sr: int) -> bytes:
     if audio.ndim != 1:
         raise ParameterError(f"a WAV file takes one sound of shape (samples,). Received: shape {audio.shape}")
     if (peak := float(np.abs(audio).max())) > 1:
-        raise ParameterError(
-            f"audio must lie in [-1, 1], or it clips; divide by its peak. Received: peak {peak:.6g}"
-        )
+        raise ParameterError(f"audio must lie in [-1, 1], or it clips; divide by its peak. Received: peak {peak:.6g}")
     content = io.BytesIO()
     with wave.open(content, "wb") as file:
         file.setnchannels(1)

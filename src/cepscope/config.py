@@ -19,9 +19,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cepscope.errors import CepscopeError, DataError, ParameterError
+from cepscope.features import MfccSpec
 
 PREFIX = "CEPSCOPE_"
 BUILT_IN = "spoken-digits"
+HIGHEST_RATE = 16_000  # Hz, of a front end whose rate is not set: speech has little above 8 kHz
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 NaturalNumber = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -55,6 +57,11 @@ class FeaturesConfig(_Section):
     top_db: Annotated[float, Field(ge=0)] = math.inf
     frames: Annotated[int, Field(ge=8, le=100_000)] = 64
 
+    def spec(self, rate: int) -> MfccSpec:
+        """Return the front end for recordings of `rate` Hz; ParameterError if its settings do not fit."""
+        values = self.model_dump(exclude={"frames"})
+        return MfccSpec(**{**values, "sr": self.sr or min(rate, HIGHEST_RATE)})
+
 
 class ModelConfig(_Section):
     """The network; see `cepscope.models.build_cdbn`."""
@@ -70,7 +77,6 @@ class TrainConfig(_Section):
     """Both trainings; see `cepscope.models.pretrain` and `cepscope.models.fit_classifier`."""
 
     pretrain_epochs: NaturalNumber = 6
-    pretrain_batch_size: Count = 64
     pretrain_learning_rate: Positive = 1e-3
     k: Count = 1
     persistent: bool = False
@@ -90,12 +96,12 @@ class MaximizeConfig(_Section):
     layers: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
     steps: Count = 64
     learning_rate: Positive = 0.1
-    radius: Positive = 1.3
+    radius: Positive = 1.0
     components: Count = 200
     shrinkage: Share = 0.05
     time_smoothness: NotNegative = 0.1
     quefrency: NotNegative = 0.3
-    headroom: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    headroom: Annotated[float, Field(allow_inf_nan=False)] = 3.0
 
 
 class InvertConfig(_Section):
@@ -121,16 +127,16 @@ class RunConfig(_Section):
     corpus
         ``"spoken-digits"`` or a folder.
     seed
-        Of everything random; each stage derives its own.
-    test_share
-        Share of clips held out where the corpus brings no split.
+        Of everything random.
+    strict
+        A clip that can't be used is an error.
     features, model, train, maximize, invert, report
         One section a stage.
     """
 
     corpus: Annotated[str, Field(min_length=1)] = BUILT_IN
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    strict: bool = False
     features: FeaturesConfig = FeaturesConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
@@ -150,9 +156,9 @@ _SECTIONS = tuple(name for name, value in RunConfig().model_dump().items() if is
 def load_config(
     file: str | os.PathLike[str] | None = None,
     *,
-    sets: Iterable[str] = (),
+    overrides: Iterable[str] = (),
+    flags: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
-    **flags: Any,
 ) -> RunConfig:
     """Gather a run's settings.
 
@@ -160,12 +166,12 @@ def load_config(
     ----------
     file
         TOML; a corpus's folder in it is relative to the file.
-    sets
+    overrides
         ``"train.epochs=30"`` ...: the value is TOML, and text needs no quotes. The last one of a name wins.
+    flags
+        Settings by name, which win over `overrides`; None is not set.
     environment
         By default the process's. ``CEPSCOPE_TRAIN_EPOCHS`` is ``train.epochs``.
-    **flags
-        Settings of the top level; None is not set.
 
     Returns
     -------
@@ -180,7 +186,8 @@ def load_config(
 
     Examples
     --------
-    >>> config = load_config(sets=["train.epochs=5", "invert.method=neutral"], environment={}, seed=3)
+    >>> sets = ["train.epochs=5", "invert.method=neutral"]
+    >>> config = load_config(overrides=sets, flags={"seed": 3}, environment={})
     >>> config.train.epochs, config.invert.method, config.seed
     (5, 'neutral', 3)
     """
@@ -188,10 +195,10 @@ def load_config(
     if file is not None:
         values |= _read_file(Path(file))
     values |= _read_environment(os.environ if environment is None else environment)
-    for text in sets:
+    for text in overrides:
         name, value = parse_set(text)
         values[name] = value
-    values |= {name: value for name, value in flags.items() if value is not None}
+    values |= {_known(name, where=""): value for name, value in (flags or {}).items() if value is not None}
     return _checked(values)
 
 

@@ -233,7 +233,6 @@ def _invert_array(
     from cepscope.audio import write_wav
     from cepscope.config import load_config
     from cepscope.errors import ParameterError
-    from cepscope.invert.inversion import file_name
     from cepscope.invert.inversion import invert as invert_mfcc
 
     arrays, stored = _read_arrays(source)
@@ -254,7 +253,7 @@ def _invert_array(
         folder = out or source.with_suffix("")
         if folder.suffix:
             raise ParameterError(f"There are {len(sounds)} sounds: --out must be a folder. Received: {out}")
-        paths = [folder / f"{file_name(name)}.wav" for name in sounds]
+        paths = [folder / f"{name.replace('/', '-')}.wav" for name in sounds]
     for path, audio in zip(paths, sounds.values(), strict=True):
         write_wav(path, audio, spec.sr)
     return paths

@@ -47,9 +47,7 @@ def empty_filters(points: npt.NDArray[np.float64], bin_hz: float) -> npt.NDArray
         Distance of FFT bins in Hz.
     """
     lower, centre, upper = points[:-2], points[1:-1], points[2:]
-    below = (
-        np.floor(centre / bin_hz) * bin_hz
-    )  # a triangle is highest at one of the two bins around its centre
+    below = np.floor(centre / bin_hz) * bin_hz  # a triangle is highest at one of the two bins around its centre
     rising = (below - lower) / (centre - lower)
     falling = (upper - (below + bin_hz)) / (upper - centre)
     return np.flatnonzero(np.maximum(rising, falling) < _LEAST_WEIGHT)

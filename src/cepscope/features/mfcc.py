@@ -159,9 +159,11 @@ def _log_mel_groups(clips: npt.NDArray[np.floating], spec: MfccSpec) -> Iterator
     size = max(1, most // frames)
     for start in range(0, len(clips), size):
         part = slice(start, start + size)
-        padded = np.pad(clips[part], ((0, 0), (half, half)))  # frame t is centred on sample t * hop
+        group = clips[part]
+        padded = np.zeros((len(group), group.shape[-1] + spec.n_fft))  # frame t is centred on sample t * hop
+        padded[:, half:-half] = group
         framed = np.lib.stride_tricks.sliding_window_view(padded, spec.n_fft, axis=-1)[:, :: spec.hop]
-        decibels = np.empty((len(padded), spec.n_mels, frames), dtype=np.float32)
+        decibels = np.empty((len(group), spec.n_mels, frames), dtype=np.float32)
         for first in range(0, frames, most):  # one round, unless a single clip fills more than a block
             piece = slice(first, first + most)
             decibels[..., piece] = _mel_power(framed[:, piece], spec)
@@ -174,7 +176,7 @@ def _log_mel_groups(clips: npt.NDArray[np.floating], spec: MfccSpec) -> Iterator
         yield part, decibels
 
 
-def _mel_power(framed: npt.NDArray[np.floating], spec: MfccSpec) -> npt.NDArray[np.float64]:
+def _mel_power(framed: npt.NDArray[np.float64], spec: MfccSpec) -> npt.NDArray[np.float64]:
     """Return the mel power (clips, n_mels, frames) of frames (clips, frames, n_fft)."""
     import scipy.fft
 

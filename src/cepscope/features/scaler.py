@@ -114,9 +114,7 @@ class CoefficientScaler:
         if not Path(path).is_file():
             raise NotFittedError(f"no scaler at {path}; extract features first")
         try:
-            with np.load(path, allow_pickle=False) as data:
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as data:
                 return cls(data["mean"], data["scale"])
         except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, OSError, EOFError) as error:
-            raise CorruptArtifactError(
-                f"{path} is not a scaler's npz, or it is damaged; extract again"
-            ) from error
+            raise CorruptArtifactError(f"{path} is not a scaler's npz, or it is damaged; extract again") from error

@@ -89,9 +89,7 @@ class MfccSpec:
         for name in ("sr", "n_mels", "n_mfcc"):
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("n_fft", "win", "hop"):
-            _require(
-                getattr(self, name) >= 0, name, "at least 1, or 0 to take it from sr", getattr(self, name)
-            )
+            _require(getattr(self, name) >= 0, name, "at least 1, or 0 to take it from sr", getattr(self, name))
         win = self.win or max(1, round(_WIN_SECONDS * self.sr))
         object.__setattr__(self, "win", win)
         object.__setattr__(self, "hop", self.hop or max(1, round(_HOP_SECONDS * self.sr)))
@@ -147,9 +145,7 @@ class MfccSpec:
         """
         known = [field.name for field in dataclasses.fields(cls)]
         if unknown := sorted(set(values) - set(known)):
-            raise ParameterError(
-                f"MfccSpec has the settings {', '.join(known)}. Received: {', '.join(unknown)}"
-            )
+            raise ParameterError(f"MfccSpec has the settings {', '.join(known)}. Received: {', '.join(unknown)}")
         top_db = values.get("top_db")
         return cls(**{**values, "top_db": math.inf if top_db is None else top_db})
 

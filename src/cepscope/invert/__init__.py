@@ -25,6 +25,7 @@ from cepscope.invert.matching import match as match
 from cepscope.invert.matching import relative_error as relative_error
 from cepscope.invert.refinement import refine as refine
 from cepscope.invert.sounds import Sounds as Sounds
+from cepscope.invert.sounds import file_name as file_name
 from cepscope.invert.stft import istft as istft
 from cepscope.invert.stft import sound_length as sound_length
 from cepscope.invert.stft import stft as stft
@@ -36,6 +37,7 @@ __all__ = [
     "METHODS",
     "Sounds",
     "best_gain_db",
+    "file_name",
     "griffin_lim",
     "istft",
     "librosa_sound",

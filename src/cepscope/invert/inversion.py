@@ -39,6 +39,7 @@ PEAK = 0.89  # of exported sounds, -1 dB of full scale: leaves room for the play
 EDGE = 6  # frames that a pattern is continued by on both sides: patterns end abruptly, voices do not
 LOUDEST = 100.0  # dB of mel power that synthesis starts from at most; unnatural patterns ask for hundreds
 LARGEST = 1e6  # of a coefficient
+HIGHEST = 1e9  # peak at the level that a pattern asks for; its MFCC stay within float32
 
 
 @runtime_checkable
@@ -100,8 +101,8 @@ def invert(
     names : sequence of str, optional
         Default: the patterns' own (``names`` or ``units``), else ``sound:0`` and so on.
     indices : sequence of int, optional
-        Number of each sound, default 0, 1, ...: sound `i` draws from ``SeedSequence([seed, i])``, so one sound made alone
-        under its own number has the bits that it has in any batch.
+        Number of each sound, default 0, 1, ...: sound `i` draws from ``SeedSequence([seed, i])``, so one sound made
+        alone under its own number has the bits that it has in any batch.
     seed : int
     workers : int
         Processes; the result does not depend on it.
@@ -163,7 +164,7 @@ def invert(
 def start_sound(
     C: npt.ArrayLike, spec: MfccSpec, *, method: Method, rng: np.random.Generator, pitch: float = 120.0
 ) -> FloatArray:
-    """Make a first sound [shape=(samples,)] with about the envelope of MFCC [shape=(n_mfcc, frames)]: no matching yet."""
+    """Make a first sound [shape=(samples,)] with about the envelope of MFCC [shape=(n_mfcc, frames)]."""
     C = np.asarray(C, np.float64)
     samples = sound_length(C.shape[-1], spec)
     log_mel = mfcc_to_log_mel(C, spec).astype(np.float64)
@@ -177,7 +178,7 @@ def start_sound(
 
 
 def librosa_sound(C: npt.ArrayLike, spec: MfccSpec, *, rng: np.random.Generator) -> FloatArray:
-    """Chain librosa's own inverse steps, seeded (its mfcc_to_audio lets no seed through) and kept within float range."""
+    """Chain librosa's inverse steps, seeded (its mfcc_to_audio lets no seed through), within the range of floats."""
     import librosa
 
     C = np.asarray(C, np.float32)
@@ -185,7 +186,8 @@ def librosa_sound(C: npt.ArrayLike, spec: MfccSpec, *, rng: np.random.Generator)
     magnitude = librosa.feature.inverse.mel_to_stft(
         mel, sr=spec.sr, n_fft=spec.n_fft, power=2.0, fmin=spec.fmin, fmax=spec.fmax, htk=spec.htk
     )
-    name = "rng" if "rng" in inspect.signature(librosa.griffinlim).parameters else "random_state"  # renamed in 1.0
+    known = inspect.signature(librosa.griffinlim).parameters
+    seed: dict[str, Any] = {"rng" if "rng" in known else "random_state": int(rng.integers(2**31))}  # renamed in 1.0
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "n_fft=.* is too large")  # a pattern of one or two frames is that short
         sound = librosa.griffinlim(
@@ -194,7 +196,7 @@ def librosa_sound(C: npt.ArrayLike, spec: MfccSpec, *, rng: np.random.Generator)
             win_length=spec.win,
             n_fft=spec.n_fft,
             length=sound_length(C.shape[-1], spec),
-            **{name: int(rng.integers(2**31))},
+            **seed,
         )
     return np.asarray(sound, np.float32)
 
@@ -227,8 +229,8 @@ def _invert_one(
     with threadpool_limits(1):  # the number of BLAS threads shows in the last bits
         sound = _sound(target, spec, way, np.random.default_rng(np.random.SeedSequence([way.seed, number])))
         full = condition(sound)
-        loudest = float(np.abs(sound).max()) if way.level == "free" and full.any() else 1.0
-        gain = loudest * 10 ** (best_gain_db(full * np.float32(loudest), target, spec) / 20)
+        loudest = min(float(np.abs(sound).max()), HIGHEST) if way.level == "free" and full.any() else 1.0
+        gain = min(loudest * 10 ** (best_gain_db(full * np.float32(loudest), target, spec) / 20), HIGHEST)
         own = mfcc(full * np.float32(gain), spec)
         normalised = relative_error(mfcc(full, spec), target)
         return full * np.float32(PEAK), PEAK / gain, relative_error(own, target), normalised, own

@@ -21,6 +21,7 @@ from cepscope.invert.stft import istft, stft
 
 Array = npt.NDArray[Any]
 Level = Literal["free", "full_scale"]
+LOUDEST_DB = 120.0  # mel power that no band is raised beyond; full scale has about 40, float32 about 380
 LEVELS: tuple[Level, ...] = ("full_scale", "free")
 
 
@@ -52,7 +53,8 @@ def power_to_db(M: Array, spec: MfccSpec) -> Array:
 def relative_error(got: Array, wanted: Array) -> float:
     """Compare two patterns [shape=(n_mfcc, frames)]: ``||got - wanted|| / ||wanted - mean over time||``.
 
-    0 is exact, 1 as wrong as a constant. A pattern that is constant in time is compared with its own norm instead.
+    0 is exact, 1 as wrong as a constant. The error of a pattern that is constant in time is divided by its norm
+    instead, that of zeros by 1.
     """
     wanted = np.asarray(wanted, np.float64)
     spread = float(np.linalg.norm(wanted - wanted.mean(axis=-1, keepdims=True)))
@@ -81,8 +83,8 @@ def match(
     spec : MfccSpec
     iterations : int
     level : {"full_scale", "free"}
-        What is compared: the MFCC of the sound at full scale, as any later reader will hear it, or at the level that the
-        pattern itself asks for.
+        What is compared: the MFCC of the sound at full scale, as any later reader will hear it, or at the level
+        that the pattern itself asks for.
     limit_db : float
         No band changes by more than this in one iteration.
 
@@ -116,7 +118,9 @@ def match(
         if step == iterations:
             break
         now = 10 * np.log10(np.maximum(M, np.float32(1e-30)))
-        change = np.clip(bands.dct.T @ residual, np.clip(least - now, -limit_db, 0), np.clip(200 - now, 0, limit_db))
+        change = np.clip(
+            bands.dct.T @ residual, np.clip(least - now, -limit_db, 0), np.clip(LOUDEST_DB - now, 0, limit_db)
+        )
         gain = 10 ** (bands.spread.T @ change / np.float32(20))  # (bins, frames)
         sound = at_level(istft(X * gain, spec, y.shape[-1]), level)
     return best, errors

@@ -71,15 +71,14 @@ class Sounds:
         )
 
     def save_wavs(self, folder: str | Path) -> list[Path]:
-        """Write one wav a sound, named after it (``crbm1:7`` becomes ``crbm1-7.wav``), and return the paths in order."""
+        """Write one wav a sound, named by `file_name` (and numbered, should two be alike); return the paths in order."""
         paths: list[Path] = []
         taken: set[str] = set()
         for name, audio in zip(self.names, self.audio, strict=True):
-            stem = plain = "".join(c if c.isalnum() or c in "._-" else "-" for c in name)
-            count = 1
+            stem, count = file_name(name), 1
             while stem.lower() in taken:  # "a:1" and "a-1" must not overwrite each other
                 count += 1
-                stem = f"{plain}-{count}"
+                stem = f"{file_name(name)}-{count}"
             taken.add(stem.lower())
             paths.append(Path(folder) / f"{stem}.wav")
             write_wav(paths[-1], audio, self.sr)
@@ -98,3 +97,14 @@ class Sounds:
             )
         head = "<tr><th>sound</th><th>relative MFCC error</th><th>at full scale</th><th></th></tr>"
         return f"<table>{head}{''.join(rows)}</table>"
+
+
+def file_name(name: str) -> str:
+    """Return a sound's name as the stem of a file: ``crbm1:7`` becomes ``crbm1-7``.
+
+    Examples
+    --------
+    >>> file_name("crbm1:7@3,4")
+    'crbm1-7-3-4'
+    """
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in name)

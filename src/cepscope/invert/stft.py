@@ -74,10 +74,9 @@ def istft(X: Array, spec: MfccSpec, samples: int) -> Array:
     -------
     array [shape=(..., samples)]
     """
-    if 1 + samples // spec.hop != X.shape[-1]:
-        raise DataError(
-            f"{samples} samples have {1 + samples // spec.hop} frames of hop {spec.hop}. Received: {X.shape[-1]} frames."
-        )
+    frames = 1 + samples // spec.hop
+    if frames != X.shape[-1]:
+        raise DataError(f"{samples} samples have {frames} frames of hop {spec.hop}. Received: {X.shape[-1]} frames")
     left = (spec.n_fft - spec.win) // 2
     segments = scipy.fft.irfft(np.swapaxes(X, -1, -2), n=spec.n_fft, axis=-1)[..., left : left + spec.win]
     window = analysis_window(spec, segments.dtype.name)
@@ -96,7 +95,7 @@ def stft_adjoint(G: Array, spec: MfccSpec, samples: int) -> Array:
 
 def istft_adjoint(g: Array, spec: MfccSpec) -> Array:
     """Carry a gradient through `istft`: from dE/dy to dE/dRe + i dE/dIm [shape=(..., n_fft // 2 + 1, frames)]."""
-    V = stft(g / _window_power(spec, g.shape[-1], g.dtype.name), spec) / g.dtype.type(spec.n_fft)
+    V: Array = stft(g / _window_power(spec, g.shape[-1], g.dtype.name), spec) / g.dtype.type(spec.n_fft)
     V[..., 1 : V.shape[-2] - (spec.n_fft % 2 == 0), :] *= 2
     return V
 

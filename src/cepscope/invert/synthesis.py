@@ -1,7 +1,7 @@
 """Voiced sound from an envelope: one minimum-phase response a glottal pulse, plus shaped noise.
 
-Source and filter [1]_: each pulse rings with the impulse response that the spectral envelope has there, minimum-phase by
-way of the real cepstrum [2]_; what is not voiced is white noise shaped by the same envelope.
+Source and filter [1]_: each pulse rings with the impulse response that the spectral envelope has there, minimum-phase
+by way of the real cepstrum [2]_; what is not voiced is white noise shaped by the same envelope.
 
 References
 ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from cepscope.errors import ParameterError
 from cepscope.models.crbm import ConvolutionalRBM
 
 RANK = 3
+HIDDEN_BIAS = -1.0  # before training
 
 
 def build_cdbn(
@@ -68,16 +70,20 @@ def build_cdbn(
             f"Received: {len(filters)}, {len(kernel_sizes)} and {len(pool_sizes)} entries"
         )
     inputs = keras.Input(shape, name="mfcc")
-    value = inputs
+    value, offset = inputs, 0.0
     for i, (number, kernel, pool) in enumerate(zip(filters, kernel_sizes, pool_sizes, strict=True)):
         value = ConvolutionalRBM(
             number,
             tuple(kernel),
             pool_size=tuple(pool),
             visible=visible if i == 0 else "binary",
+            visible_offset=offset,
+            hidden_bias=HIDDEN_BIAS,
             seed=seed + i,
             name=f"crbm{i + 1}",
         )(value)
+        odds = pool[0] * pool[1] * math.exp(HIDDEN_BIAS)
+        offset = odds / (1 + odds)  # mean of a pooling unit with small weights
     value = keras.layers.Flatten(name="flatten")(value)
     # pooled probabilities are small and alike in size for all clips: without this the logits learn slowly
     value = keras.layers.LayerNormalization(name="normalization")(value)

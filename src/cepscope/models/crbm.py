@@ -1,14 +1,18 @@
 """The convolutional restricted Boltzmann machine, as a Keras layer.
 
-With visible units v (n, H, W, C), hidden units h (n, H', W', K), kernels W, hidden biases b and visible biases c, the
-energy of binary visible units is
+With visible units v (n, H, W, C), hidden units h (n, H', W', K), kernels W, hidden biases b, visible biases c and
+visible offsets m, the energy of binary visible units is
 
-    E(v, h) = - sum h * (v ** W + b) - sum c v
+    E(v, h) = - sum h * ((v - m) ** W + b) - sum c v
 
-where ``**`` is cross-correlation and at most one hidden unit of a pooling block is on (Lee et al. 2009, ICML, eq. 5 and
+where ``**`` is cross-correlation and at most one hidden unit of a pooling block is on (Lee et al. 2009, ICML,
 section 3.3); Gaussian visible units of unit variance replace the last term by ``sum (v - c)^2 / 2``. So
 
-    F(v) = [visible term] - sum over blocks of log(1 + sum exp I),    I = v ** W + b.
+    F(v) = [visible term] - sum over blocks of log(1 + sum exp I),    I = (v - m) ** W + b.
+
+The offsets are constants, one a channel, and change no distribution that the model can express (b takes them up); with
+m near the mean of v the gradient no longer mixes up filters and biases, and learning is much faster (Melchior,
+Fischer, Wiskott 2016, JMLR 17). m = 0 is the plain model.
 """
 
 from __future__ import annotations
@@ -45,6 +49,8 @@ class ConvolutionalRBM(keras.layers.Layer):
         Standard deviation of the first weights.
     hidden_bias : float
         First hidden bias; negative values start sparse.
+    visible_offset : float
+        First offset; best near the mean of the visible units. `pretrain` measures it.
     seed : int
         Of the first weights.
 
@@ -63,6 +69,7 @@ class ConvolutionalRBM(keras.layers.Layer):
         padding: str = "valid",
         weight_scale: float = 0.05,
         hidden_bias: float = -1.0,
+        visible_offset: float = 0.0,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -80,7 +87,8 @@ class ConvolutionalRBM(keras.layers.Layer):
         self.kernel_size = (int(kernel_size[0]), int(kernel_size[1]))
         self.pool_size = (int(pool_size[0]), int(pool_size[1]))
         self.visible, self.padding = visible, padding
-        self.weight_scale, self.hidden_bias, self.seed = float(weight_scale), float(hidden_bias), int(seed)
+        self.weight_scale, self.hidden_bias = float(weight_scale), float(hidden_bias)
+        self.visible_offset, self.seed = float(visible_offset), int(seed)
 
     def get_config(self) -> dict[str, Any]:
         """Return every argument of the constructor."""
@@ -93,6 +101,7 @@ class ConvolutionalRBM(keras.layers.Layer):
             "padding": self.padding,
             "weight_scale": self.weight_scale,
             "hidden_bias": self.hidden_bias,
+            "visible_offset": self.visible_offset,
             "seed": self.seed,
         }
 
@@ -112,6 +121,12 @@ class ConvolutionalRBM(keras.layers.Layer):
         # not trainable by a classifier, whose output they do not touch; the RBM's own trainer updates them
         self.visible_biases = self.add_weight(
             name="visible_biases", shape=(channels,), initializer="zeros", trainable=False
+        )
+        self.visible_offsets = self.add_weight(
+            name="visible_offsets",
+            shape=(channels,),
+            initializer=keras.initializers.Constant(self.visible_offset),
+            trainable=False,
         )
 
     # -- shapes
@@ -144,9 +159,10 @@ class ConvolutionalRBM(keras.layers.Layer):
     # -- conditionals
 
     def hidden_input(self, v: Any) -> Any:
-        """Return I = v ** W + b: (n, H, W, C) to (n, H', W', K)."""
+        """Return I = (v - m) ** W + b: (n, H, W, C) to (n, H', W', K)."""
         height, width = self.map_shape(v.shape)
-        out = tf.nn.conv2d(v, self.kernel, 1, self.padding.upper()) + self.hidden_biases
+        v = tf.convert_to_tensor(v, self.compute_dtype)  # NumPy minus a Keras variable would leave the gradient tape
+        out = tf.nn.conv2d(v - self.visible_offsets, self.kernel, 1, self.padding.upper()) + self.hidden_biases
         return out[:, :height, :width]
 
     def hidden_blocks(self, v: Any) -> Any:
@@ -167,9 +183,11 @@ class ConvolutionalRBM(keras.layers.Layer):
 
     def mean_visibles(self, h: Any, shape: Any) -> Any:
         """Return E[v | h] for hidden units (n, H', W', K) and visible units of `shape` (n, H, W, C)."""
-        if self.padding == "same":
-            pad = [[0, 0], [0, shape[1] - h.shape[1]], [0, shape[2] - h.shape[2]], [0, 0]]
-            h = tf.pad(h, pad)  # hidden units that the crop left out are off
+        rest = [
+            size - (self.padding == "valid") * (kernel - 1) - hidden
+            for size, kernel, hidden in zip(shape[1:3], self.kernel_size, h.shape[1:3], strict=True)
+        ]
+        h = tf.pad(h, [[0, 0], [0, rest[0]], [0, rest[1]], [0, 0]])  # hidden units that the crop left out are off
         down = tf.nn.conv2d_transpose(h, self.kernel, tf.stack(shape), 1, self.padding.upper())
         down += self.visible_biases
         return down if self.visible == "gaussian" else tf.sigmoid(down)

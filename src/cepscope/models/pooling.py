@@ -38,7 +38,8 @@ def from_blocks(blocks: Any, pool: Pool) -> Any:
 def block_log_partition(blocks: Any) -> Any:
     """Return log(1 + sum_j exp I_j) of each block: (n, h, w, p*q, k) to (n, h, w, k)."""
     top = tf.stop_gradient(tf.maximum(tf.reduce_max(blocks, axis=3), 0.0))
-    return top + tf.math.log(tf.exp(-top) + tf.reduce_sum(tf.exp(blocks - top[:, :, :, None]), axis=3))
+    total = tf.reduce_sum(tf.exp(blocks - top[:, :, :, None]), axis=3)
+    return top + tf.math.log1p(total + tf.math.expm1(-top))  # exact for tiny `total` too: then top is 0
 
 
 def block_probabilities(blocks: Any) -> Any:

@@ -85,6 +85,7 @@ def pretrain(
             seed=seed + depth,
         )
         batches = EpochBatches(x, batch_size=batch_size, seed=seed + depth, drop_remainder=True)
+        rbm.visible_offsets.assign(x.mean(axis=(0, 1, 2)))
         trainer.prepare((batches.batch_size, *x.shape[1:]))
         trainer.compile(optimizer=keras.optimizers.Adam(learning_rate), jit_compile=False)
         watch = _Watch(rbm.name, "pretraining", epochs, rows, progress)

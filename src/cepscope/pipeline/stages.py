@@ -180,7 +180,13 @@ def run_invert(context: Context) -> list[Path]:
         old.unlink()
     paths = sounds.save_wavs(folder)
     table = folder / "sounds.npz"
-    save_npz(table, names=np.array(sounds.names), gain=sounds.gain, relative_error=sounds.relative_error)
+    save_npz(
+        table,
+        files=np.array([path.name for path in paths]),
+        gain=sounds.gain,
+        relative_error=sounds.relative_error,
+        normalised_error=sounds.normalised_error,
+    )
     return [*paths, table]
 
 
@@ -196,15 +202,13 @@ class StoredSounds:
 def stored_sounds(context: Context) -> StoredSounds:
     """Read the sounds of a run, in the order of its patterns."""
     from cepscope.audio import read_audio
-    from cepscope.invert.inversion import file_name
-
     folder = context.folder / "audio"
     try:
         with np.load(folder / "sounds.npz", allow_pickle=False) as table:
-            errors = table["relative_error"]
+            files, errors = [str(name) for name in table["files"]], table["relative_error"]
     except (OSError, ValueError, KeyError) as error:
         raise CorruptArtifactError(f"{folder / 'sounds.npz'} can't be read. Run `cepscope invert` again.") from error
-    audio = [read_audio(folder / f"{file_name(name)}.wav")[0] for name in context.patterns.units]
+    audio = [read_audio(folder / name)[0] for name in files]
     return StoredSounds(np.stack(audio), context.patterns.spec.sr, errors)
 
 

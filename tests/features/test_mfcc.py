@@ -1,0 +1,167 @@
+"""MFCC: what must hold whatever librosa says; against librosa see tests/oracles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
+
+from cepscope.errors import DataError, ParameterError
+from cepscope.features import MfccSpec, log_mel, mfcc, mfcc_to_log_mel
+
+SOME = settings(max_examples=40, deadline=None)
+SPEC = MfccSpec(sr=8000)
+
+
+def noise(*shape: int, seed: int = 0) -> npt.NDArray[np.float32]:
+    return (0.1 * np.random.default_rng(seed).standard_normal(shape)).astype(np.float32)
+
+
+@SOME
+@given(
+    lead=st.lists(st.integers(0, 7), max_size=3),
+    samples=st.integers(1, 3000),
+    top_db=st.sampled_from([np.inf, 20.0]),
+    data=st.data(),
+)
+def test_a_clip_alone_gives_the_bits_it_gives_in_a_batch(
+    lead: list[int], samples: int, top_db: float, data: Any
+) -> None:
+    spec = MfccSpec(sr=8000, top_db=top_db, lifter=22)
+    y = noise(*lead, samples)
+    C = mfcc(y, spec)
+    decibels = log_mel(y, spec)
+    assert C.dtype == decibels.dtype == np.float32
+    assert C.shape == (*lead, spec.n_mfcc, spec.frames_of(samples))
+    assert decibels.shape == (*lead, spec.n_mels, spec.frames_of(samples))
+    if 0 not in lead:
+        index = tuple(data.draw(st.integers(0, n - 1)) for n in lead)
+        np.testing.assert_array_equal(C[index], mfcc(y[index], spec))
+        np.testing.assert_array_equal(decibels[index], log_mel(y[index], spec))
+
+
+def test_bits_are_the_same_over_many_groups_and_numbers_of_threads() -> None:
+    y = noise(37, 8000)  # several groups, the last one not full
+    with threadpool_limits(1):
+        one = mfcc(y, SPEC)
+    with threadpool_limits(2):
+        two = mfcc(y, SPEC)
+    np.testing.assert_array_equal(one, two)
+    for i in (0, 9, 10, 36):
+        np.testing.assert_array_equal(one[i], mfcc(y[i], SPEC))
+
+
+@pytest.mark.parametrize("top_db", [np.inf, 30.0])
+def test_a_clip_longer_than_a_block_is_seamless(top_db: float) -> None:
+    spec = MfccSpec(sr=8000, top_db=top_db)
+    y = noise(300_000) * np.linspace(1, 1e-4, 300_000, dtype=np.float32)  # 3751 frames in blocks of 1024
+    C = mfcc(y, spec)
+    if np.isfinite(top_db):  # the limit is that of the whole clip, so the quiet end is all at the limit
+        quiet = log_mel(y, spec)[:, -100:]
+        np.testing.assert_array_equal(quiet, quiet.min())
+        return
+    for frame in (1023, 1024, 2047, 2048, 3000):  # frames are independent: each equals that of its window alone
+        start = frame * spec.hop - 5 * spec.hop
+        alone = mfcc(y[start : start + 10 * spec.hop], spec)[:, 5]
+        np.testing.assert_array_equal(C[:, frame], alone)
+
+
+@SOME
+@given(shift=st.integers(1, 20), seed=st.integers(0, 100))
+def test_a_shift_by_whole_hops_shifts_the_frames(shift: int, seed: int) -> None:
+    y = noise(2000, seed=seed)
+    later = np.concatenate([np.zeros(shift * SPEC.hop, np.float32), y])
+    np.testing.assert_array_equal(mfcc(later, SPEC)[:, shift:], mfcc(y, SPEC))
+
+
+@SOME
+@given(st.floats(-40, 40))
+def test_gain_moves_c0_only(db: float) -> None:
+    y = noise(4000).astype(np.float64)
+    moved = mfcc(y * 10 ** (db / 20), SPEC) - mfcc(y, SPEC)
+    np.testing.assert_allclose(moved[0], db * np.sqrt(SPEC.n_mels), atol=1e-3)  # float32 at values near 500
+    np.testing.assert_allclose(moved[1:], 0, atol=1e-3)
+
+
+def test_tone_is_loudest_in_its_filter() -> None:
+    for k in range(0, SPEC.n_mels, 5):
+        hz = SPEC.mel_frequencies()[k]
+        y = np.sin(2 * np.pi * hz * np.arange(8000) / 8000)
+        assert np.argmax(log_mel(y, SPEC)[:, 50]) == k
+
+
+@SOME
+@given(n_mels=st.integers(1, 40), lifter=st.sampled_from([0.0, 50.0, 80.0]), data=st.data())
+def test_log_mel_comes_back_from_mfcc(n_mels: int, lifter: float, data: Any) -> None:
+    n_mfcc = data.draw(st.integers(1, n_mels))
+    full = MfccSpec(sr=8000, n_mels=n_mels, n_mfcc=n_mels, lifter=lifter)
+    few = MfccSpec(sr=8000, n_mels=n_mels, n_mfcc=n_mfcc, lifter=lifter)
+    y = noise(2, 1000)
+    decibels = log_mel(y, full)
+    # all coefficients: the same, to the rounding of numbers up to sqrt(n_mels) times as large
+    np.testing.assert_allclose(mfcc_to_log_mel(mfcc(y, full), full), decibels, atol=1e-3)
+    # few: the orthogonal projection on smooth spectra, which taking the MFCC of it again does not change
+    smooth = mfcc_to_log_mel(mfcc(y, few), few)
+    assert smooth.shape == decibels.shape
+    assert smooth.dtype == np.float32
+    rest = decibels - smooth
+    np.testing.assert_allclose((rest * smooth).mean(), 0, atol=0.01)  # of values near 30**2
+
+
+def test_mfcc_to_log_mel_of_no_frames_is_empty() -> None:
+    assert mfcc_to_log_mel(np.zeros((3, 20, 0)), SPEC).shape == (3, 40, 0)
+
+
+def test_a_lifter_that_removes_a_coefficient_cannot_be_undone() -> None:
+    spec = MfccSpec(lifter=2.0 / 1.0, n_mfcc=3)  # gain of n = 3: 1 + sin(3 pi / 2) = 0
+    with pytest.raises(ParameterError, match=r"coefficient 2 by .* Received: lifter=2, n_mfcc=3"):
+        mfcc_to_log_mel(np.zeros((3, 5)), spec)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e13])
+def test_what_is_not_finite_is_refused(bad: float) -> None:
+    y = noise(3, 1000)
+    y[1, 500] = bad
+    for call in (mfcc, log_mel):
+        with pytest.raises(DataError, match=r"audio must be finite and at most 1e\+12. Received: a peak of"):
+            call(y, SPEC)
+
+
+def test_the_loudest_that_is_taken_stays_finite() -> None:
+    y = np.full(8000, 1e12, np.float32) * np.resize([1, -1], 8000).astype(np.float32)
+    assert np.isfinite(mfcc(y, SPEC)).all()
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "says"),
+    [
+        (np.zeros(100, np.int16), ParameterError, "int16 of shape .*divide 16-bit integers by 32768"),
+        (np.zeros(100, np.complex64), ParameterError, "complex64 of shape"),
+        (np.float32(1), ParameterError, r"of shape \(\)"),
+        (np.zeros((3, 0)), DataError, r"at least one sample. Received: shape \(3, 0\)"),
+    ],
+)
+def test_what_is_no_audio_is_refused(y: Any, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        mfcc(y, SPEC)
+
+
+@pytest.mark.parametrize("shape", [(20,), (19, 5), (5, 20)])
+def test_mfcc_to_log_mel_checks_the_shape(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ParameterError, match=r"\(\.\.\., 20, frames\)"):
+        mfcc_to_log_mel(np.zeros(shape), SPEC)
+
+
+def test_input_is_left_alone_and_may_be_a_view() -> None:
+    base = noise(2, 4000)
+    view = base[:, ::2]
+    before = base.copy()
+    np.testing.assert_array_equal(mfcc(view, SPEC), mfcc(view.copy(), SPEC))
+    view.flags.writeable = False
+    mfcc(view, SPEC)
+    np.testing.assert_array_equal(base, before)
