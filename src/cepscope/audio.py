@@ -41,10 +41,15 @@ def read_audio(path: str | os.PathLike[str], *, sr: int | None = None) -> tuple[
     sr : int
         The rate of `y` in Hz.
 
+    Notes
+    -----
+    FLAC carries checksums, so a FLAC file that was cut off is refused. One in another format is read as far
+    as it goes, since streamed files often claim a wrong length.
+
     Raises
     ------
     DataError
-        The file is missing, is a folder, is no sound file, is cut off, holds no samples, or NaN or Inf.
+        The file is missing, is a folder, is no sound file, is damaged, holds no samples, or NaN or Inf.
     ParameterError
         `sr` is not a positive integer.
     """

@@ -96,7 +96,7 @@ class MaximizeConfig(_Section):
     layers: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
     steps: Count = 64
     learning_rate: Positive = 0.1
-    radius: Positive = 1.0
+    radius: Positive = 1.3
     components: Count = 200
     shrinkage: Share = 0.05
     time_smoothness: NotNegative = 0.1

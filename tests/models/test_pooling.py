@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 import scipy.stats
 import tensorflow as tf
+
 from cepscope.models import pooling
 
 Array = npt.NDArray[np.float64]

@@ -71,7 +71,7 @@ class Sounds:
         )
 
     def save_wavs(self, folder: str | Path) -> list[Path]:
-        """Write one wav a sound, named by `file_name` (and numbered, should two be alike); return the paths in order."""
+        """Write one wav a sound, named by `file_name` (numbered if two are alike); return the paths in order."""
         paths: list[Path] = []
         taken: set[str] = set()
         for name, audio in zip(self.names, self.audio, strict=True):

@@ -1,7 +1,7 @@
 """Activation maximization of all units in one batch, in one compiled loop.
 
-The pattern of a unit maximizes its activation, divided by the unit's largest activation on real speech, minus the
-weighted priors, over a ball in the space of speech (Erhan et al. 2009 maximize over a norm ball of the input; here the
+The pattern of a unit maximizes its activation above the mean of real speech, in units of the largest that a real clip
+reaches, minus the weighted priors, over a ball in the space of speech (Erhan et al. 2009 maximize over a norm ball of the input; here the
 norm is that of speech). Patterns never see each other: no step, norm or prior runs across the batch.
 """
 
@@ -39,7 +39,7 @@ def maximize(
     layers: str | Sequence[str] = "all",
     steps: int = 64,
     learning_rate: float = 0.1,
-    radius: float = 1.0,
+    radius: float = 1.3,
     components: int = 200,
     shrinkage: float = 0.05,
     time_smoothness: float = 0.1,
@@ -90,7 +90,9 @@ def maximize(
     reader = unit_reader(model, layers)
     x_train = patches.train.x
     space = fit_patch_space(x_train, components=components, shrinkage=shrinkage)
-    natural = np.maximum(unit_activations(model, x_train, layers=layers).max(axis=0), 1e-6)
+    real = unit_activations(model, x_train, layers=layers)  # (clips, units)
+    rest = real.mean(axis=0)
+    scale = np.maximum(real.max(axis=0) - rest, 1e-6)
     scaler = patches.scaler
     speech = x_train[..., 0]
     quefrency_prior = Quefrency(scaler.mean.astype(np.float32), scaler.scale.astype(np.float32))
@@ -112,7 +114,7 @@ def maximize(
         history = []
         for done in range(0, steps, STEPS_PER_CALL):
             count = min(STEPS_PER_CALL, steps - done)
-            *state, trace = ascend(tf.constant(count), tf.constant(done), *state, select, natural[None])
+            *state, trace = ascend(tf.constant(count), tf.constant(done), *state, select, rest[None], scale[None])
             history.append(trace.numpy())
             if progress:
                 progress(steps * (first // UNITS_PER_BATCH) + done + count, total)
@@ -170,10 +172,10 @@ def _compile_ascent(
     """Compile the loop: Adam on z, projected on the ball after each step, the best iterate kept."""
     mean, basis, shape = tf.constant(space.mean), tf.constant(space.basis), space.shape
 
-    def objective(z: Any, select: Any, natural: Any) -> tuple[Any, Any]:
+    def objective(z: Any, select: Any, rest: Any, scale: Any) -> tuple[Any, Any]:
         x = tf.reshape(mean + tf.matmul(z, basis, transpose_b=True), [-1, *shape])  # (batch, n_mfcc, frames)
         x = reach(x)
-        own = tf.reduce_sum(read(x[..., None]) / natural * select, axis=1)  # (batch,)
+        own = tf.reduce_sum((read(x[..., None]) - rest) / scale * select, axis=1)  # (batch,)
         score = own
         for weight, prior in priors:
             score -= weight * prior(x)
@@ -181,13 +183,13 @@ def _compile_ascent(
 
     @tf.function(jit_compile=False, reduce_retracing=True)
     def ascend(
-        count: Any, done: Any, z: Any, m: Any, v: Any, best: Any, best_score: Any, select: Any, natural: Any
+        count: Any, done: Any, z: Any, m: Any, v: Any, best: Any, best_score: Any, select: Any, rest: Any, scale: Any
     ) -> tuple[Any, ...]:
         trace = tf.TensorArray(tf.float32, size=count)
         for i in tf.range(count):
             with tf.GradientTape() as tape:
                 tape.watch(z)
-                own, score = objective(z, select, natural)
+                own, score = objective(z, select, rest, scale)
             gradient = tape.gradient(score, z)
             better = score > best_score
             best = tf.where(better[:, None], z, best)

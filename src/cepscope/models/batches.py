@@ -15,8 +15,8 @@ class EpochBatches(keras.utils.PyDataset):  # type: ignore[misc]
     Parameters
     ----------
     x : array [shape=(n, height, width, channels)]
-    y : array [shape=(n,)], optional
-        Classes.
+    y : array [shape=(n, ...)], optional
+        Classes, or their probabilities.
     batch_size : int
         The last batch of an epoch may be smaller.
     seed : int
@@ -30,7 +30,7 @@ class EpochBatches(keras.utils.PyDataset):  # type: ignore[misc]
     def __init__(
         self,
         x: npt.NDArray[np.float32],
-        y: npt.NDArray[np.int32] | None = None,
+        y: npt.NDArray[Any] | None = None,
         *,
         batch_size: int,
         seed: int,

@@ -74,8 +74,8 @@ def build_cdbn(
     for i, (number, kernel, pool) in enumerate(zip(filters, kernel_sizes, pool_sizes, strict=True)):
         value = ConvolutionalRBM(
             number,
-            tuple(kernel),
-            pool_size=tuple(pool),
+            kernel,
+            pool_size=pool,
             visible=visible if i == 0 else "binary",
             visible_offset=offset,
             hidden_bias=HIDDEN_BIAS,

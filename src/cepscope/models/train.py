@@ -24,9 +24,10 @@ def pretrain(
     model: Any,
     data: Any,
     *,
-    epochs: int = 6,
+    epochs: int = 3,
     batch_size: int = 64,
     learning_rate: float = 1e-3,
+    momentum: float | None = None,
     k: int = 1,
     persistent: bool = False,
     sparsity: float = 0.05,
@@ -50,6 +51,8 @@ def pretrain(
         For each layer.
     learning_rate : float
         Of Adam.
+    momentum : float, optional
+        Plain gradient descent with this momentum instead of Adam; its learning rate is some 50 times larger.
     k, persistent, sparsity, sparsity_cost, weight_decay
         See `CRBMTrainer`.
     seed : int
@@ -86,8 +89,13 @@ def pretrain(
         )
         batches = EpochBatches(x, batch_size=batch_size, seed=seed + depth, drop_remainder=True)
         rbm.visible_offsets.assign(x.mean(axis=(0, 1, 2)))
+        optimizer = (
+            keras.optimizers.Adam(learning_rate)
+            if momentum is None
+            else keras.optimizers.SGD(learning_rate, momentum=momentum)
+        )
         trainer.prepare((batches.batch_size, *x.shape[1:]))
-        trainer.compile(optimizer=keras.optimizers.Adam(learning_rate), jit_compile=False)
+        trainer.compile(optimizer=optimizer, jit_compile=False)
         watch = _Watch(rbm.name, "pretraining", epochs, rows, progress)
         trainer.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[watch, *callbacks])
         if depth + 1 < len(rbms):
@@ -101,16 +109,18 @@ def fit_classifier(
     y: npt.NDArray[np.int32] | None = None,
     *,
     validation: tuple[FloatArray, npt.NDArray[np.int32]] | None = None,
-    epochs: int = 30,
+    epochs: int = 20,
     batch_size: int = 64,
-    learning_rate: float = 2e-3,
+    learning_rate: float = 4e-3,
     label_smoothing: float = 0.1,
-    shift: int = 4,
+    shift: int = 8,
     seed: int = 0,
     callbacks: Sequence[Any] = (),
     progress: Progress | None = None,
 ) -> list[Row]:
     """Train the whole network with labels; the same seed gives the same weights, bit for bit.
+
+    The model is left compiled for whole-number classes, so that ``model.evaluate(x, y)`` and ``model.fit(x, y)`` work.
 
     Parameters
     ----------
@@ -149,6 +159,9 @@ def fit_classifier(
         if validation is None and len(data.test.y):
             validation = (data.test.x, data.test.y)
     classes = int(model.output_shape[-1])
+    _classes_fit(x, y, classes)
+    if validation is not None:
+        _classes_fit(validation[0], validation[1], classes)
     batches = EpochBatches(x, _smooth(y, classes, label_smoothing), batch_size=batch_size, seed=seed, shift=shift)
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(batches))
     model.compile(
@@ -168,6 +181,7 @@ def fit_classifier(
         shuffle=False,
         callbacks=[watch, *callbacks],
     )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     return rows
 
 
@@ -218,6 +232,16 @@ def _patches(data: Any) -> FloatArray:
     if x.ndim != 4 or not len(x):
         raise ParameterError(f"Patches must be (n, n_mfcc, frames, 1), n at least 1. Received: {x.shape}")
     return np.asarray(x, np.float32)
+
+
+def _classes_fit(x: npt.ArrayLike, y: npt.ArrayLike, classes: int) -> None:
+    y = np.asarray(y)
+    if y.shape != np.shape(x)[:1] or not np.issubdtype(y.dtype, np.integer) or y.min() < 0 or y.max() >= classes:
+        span = f"{y.min()} to {y.max()}" if y.size else "none"
+        raise ParameterError(
+            f"Each of the {len(np.asarray(x))} patches needs a class, a whole number from 0 to {classes - 1}. "
+            f"Received: {y.dtype} of shape {y.shape}, values {span}"
+        )
 
 
 def _positive(**settings: float) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from cepscope.errors import DataError
 
@@ -21,7 +22,7 @@ FloatArray = npt.NDArray[np.float64]
 
 WIDTH, STRIDE = 8, 4  # frames
 DIRECTIONS, MIXTURES = 40, 12
-MAX_PATCHES = 12_000  # more do not change the fit
+MAX_PATCHES = 6_000  # more do not change the fit
 SPREAD = 1e-2  # least variance along a direction, in variances of speech: digital silence has none of its own
 MIN_CLIPS = 2
 
@@ -56,7 +57,8 @@ class Naturalness:
         projected = self.pca.transform(flat)
         rest = np.sum((flat - self.pca.mean_) ** 2, axis=1) - np.sum(projected**2, axis=1)
         left = size - projected.shape[1]
-        score = self.mixture.score_samples(projected)
+        with threadpool_limits(1):
+            score = self.mixture.score_samples(projected)
         score -= 0.5 * (rest / self.residual + left * np.log(2 * np.pi * self.residual))
         weights = np.where(sounding.any(axis=1, keepdims=True), sounding, True).astype(np.float64)  # (n, count)
         total: FloatArray = np.sum(score.reshape(n, count) * weights, axis=1) / weights.sum(axis=1) / size
@@ -105,7 +107,7 @@ def fit_naturalness(
     directions = min(DIRECTIONS, flat.shape[1] - 1, len(flat) - 1)
     pca = PCA(directions, svd_solver="full").fit(flat)
     mixture = GaussianMixture(MIXTURES, reg_covar=SPREAD, random_state=seed, max_iter=60)
-    with warnings.catch_warnings():
+    with threadpool_limits(1), warnings.catch_warnings():  # many small products: threads only get in each other's way
         warnings.simplefilter("ignore", ConvergenceWarning)  # 60 rounds are enough for a score
         mixture.fit(pca.transform(flat))
     residual = max(float(pca.noise_variance_), SPREAD)

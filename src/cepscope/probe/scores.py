@@ -25,6 +25,7 @@ Row = dict[str, Any]
 
 TEXT_COLUMNS = ("unit", "layer", "label", "sound_class", "exemplars")
 NUMBER_COLUMNS = (
+    "natural_mean",
     "natural_max",
     "pattern_activation",
     "sound_activation",
@@ -144,7 +145,8 @@ def score_units(
     """Measure every unit's pattern and sound against real held-out speech.
 
     The sound goes the way of any recording: conditioned, re-extracted by the front end, scaled, and read by the
-    network. All ratios are of pre-activations (see `cepscope.maximize.units`).
+    network. All ratios are of pre-activations (see `cepscope.maximize.units`) above their mean over the held-out clips:
+    a unit's bias, and whatever it says of any clip, counts for nothing.
 
     Parameters
     ----------
@@ -193,7 +195,7 @@ def score_units(
     report(4, 4)
 
     best = best_exemplars(real, count=exemplars)
-    natural = real.max(axis=0)
+    natural, rest = real.max(axis=0), real.mean(axis=0)
     logits = layers[-1] if heard is not None and patterns.layers.count(layers[-1]) == len(patches.classes) else None
     rows = []
     for i, (unit, layer) in enumerate(zip(patterns.units, patterns.layers, strict=True)):
@@ -207,12 +209,13 @@ def score_units(
                 "layer": layer,
                 "index": index,
                 "label": label,
+                "natural_mean": float(rest[i]),
                 "natural_max": float(natural[i]),
                 "pattern_activation": float(pattern_own[i]),
                 "sound_activation": float(sound_own[i]),
-                "pattern_over_natural": _ratio(pattern_own[i], natural[i]),
-                "sound_over_natural": _ratio(sound_own[i], natural[i]),
-                "retention": _ratio(sound_own[i], pattern_own[i]),
+                "pattern_over_natural": _ratio(pattern_own[i] - rest[i], natural[i] - rest[i]),
+                "sound_over_natural": _ratio(sound_own[i] - rest[i], natural[i] - rest[i]),
+                "retention": _ratio(sound_own[i] - rest[i], pattern_own[i] - rest[i]),
                 "naturalness_z": float(sound_z[i]),
                 "pattern_naturalness_z": float(pattern_z[i]),
                 "mfcc_relative_error": float(sounds.relative_error[i]),
@@ -226,7 +229,7 @@ def score_units(
 
 
 def _ratio(value: Any, reference: Any) -> float:
-    """Divide activations; undefined where the reference does not fire."""
+    """Divide activations above the mean; undefined where the reference does not rise above it."""
     return float(value) / float(reference) if reference > 0 else math.nan
 
 

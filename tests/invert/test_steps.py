@@ -1,0 +1,166 @@
+"""Every step alone: envelope, minimum phase, excitation, Griffin-Lim, matching, refinement."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cepscope.audio import condition
+from cepscope.errors import DataError, ParameterError
+from cepscope.features import MfccSpec, log_mel, mfcc
+from cepscope.invert import (
+    best_gain_db,
+    griffin_lim,
+    log_mel_to_envelope,
+    match,
+    mfcc_to_envelope,
+    minimum_phase,
+    pitch_contour,
+    pulse_times,
+    refine,
+    relative_error,
+    start_sound,
+    stft,
+    voicing,
+)
+from cepscope.invert.matching import at_level
+from cepscope.invert.refinement import gain_loss
+
+
+@pytest.mark.parametrize("htk", [False, True])
+@pytest.mark.parametrize("lifter", [0.0, 22.0])
+def test_envelope_of_white_noise_is_flat(htk: bool, lifter: float) -> None:
+    spec = MfccSpec(sr=8000, n_mfcc=20, htk=htk, lifter=lifter, floor=1e-10)
+    noise = 0.1 * np.random.default_rng(0).standard_normal(200 * spec.hop).astype(np.float32)
+    envelope = mfcc_to_envelope(mfcc(noise, spec).mean(axis=-1, keepdims=True), spec)
+    # -20 dB of power; the mean of a log of chi-squared bands lies up to 2.5 dB (one bin: Euler's gamma) lower
+    assert np.all((envelope > -23) & (envelope < -19.5))
+
+
+def test_envelope_of_a_slope() -> None:
+    """A log-mel spectrum that is linear in frequency comes out linear, up to the width of a band."""
+    spec = MfccSpec(sr=8000)
+    bank_db = log_mel(np.eye(1, 800, 400, dtype=np.float32)[0], spec)[:, 5:6]  # of an impulse: each filter's area
+    slope = -0.005 * spec.mel_frequencies()[:, None]  # -5 dB a kHz
+    envelope = log_mel_to_envelope(bank_db + slope, spec)[:, 0]
+    hertz = np.arange(envelope.size) * spec.sr / spec.n_fft
+    inner = (hertz > 100) & (hertz < 3600)
+    fit = np.polyfit(hertz[inner], envelope[inner], 1)
+    assert fit[0] == pytest.approx(-0.005, rel=0.02)
+    assert np.abs(envelope[inner] - np.polyval(fit, hertz[inner])).max() < 0.5  # dB
+
+
+def test_minimum_phase_keeps_amplitude_and_comes_early() -> None:
+    hertz = np.arange(257) / 256
+    log_amplitude = np.log(1.5 + np.cos(5 * np.pi * hertz)) - 2 * hertz
+    spectrum = minimum_phase(log_amplitude, 512)
+    np.testing.assert_allclose(np.log(np.abs(spectrum)), log_amplitude, atol=1e-10)
+    response = np.fft.irfft(spectrum)
+    zero_phase = np.fft.fftshift(np.fft.irfft(np.exp(log_amplitude)))
+    early = np.cumsum(response**2) - np.cumsum(zero_phase**2)
+    assert early.min() > -1e-12  # no sound of this amplitude has more energy by any time
+    # a known one: the response 1, -0.5 has its zero inside the unit circle, so it is its own minimum-phase version
+    known = np.fft.rfft([1, -0.5], 512)
+    np.testing.assert_allclose(minimum_phase(np.log(np.abs(known)), 512), known, atol=1e-10)
+
+
+def test_pulses_follow_the_pitch(narrow: MfccSpec) -> None:
+    times = pulse_times(np.full(101, 100.0), narrow, 8000, rng=np.random.default_rng(0), jitter=0.0)
+    np.testing.assert_allclose(np.diff(times), 80.0, atol=1e-6)
+    C = np.zeros((20, 50))
+    C[0] = np.linspace(-100, 0, 50)
+    contour = pitch_contour(C, narrow, pitch=200.0)
+    assert contour[-1] > contour[0]  # louder is higher, in spite of the fall
+    assert abs(np.median(contour) - 200) < 20
+
+
+def test_voicing_tells_a_vowel_from_a_hiss(narrow: MfccSpec) -> None:
+    rng = np.random.default_rng(0)
+    pulses = np.zeros(4000)
+    pulses[::66] = 1
+    vowel = np.convolve(pulses, 0.9 ** np.arange(60))[:4000]  # -6 dB an octave and more
+    hiss = np.diff(rng.standard_normal(4001))
+    y = np.concatenate([vowel / np.abs(vowel).max(), 0.2 * hiss / np.abs(hiss).max()])
+    share = voicing(mfcc(y.astype(np.float32), narrow), narrow)
+    assert share[5:45].min() > 0.8
+    assert share[56:95].max() < 0.2
+
+
+def test_griffin_lim_is_seeded_and_gets_closer(narrow: MfccSpec, fsdd: np.ndarray) -> None:
+    magnitude = 10 ** (mfcc_to_envelope(fsdd[0], narrow) / 20)
+
+    def run(seed: int, iterations: int) -> np.ndarray:
+        return griffin_lim(magnitude, narrow, 63 * 80, rng=np.random.default_rng(seed), iterations=iterations)
+
+    def inconsistency(y: np.ndarray) -> float:
+        return float(np.linalg.norm(np.abs(stft(y, narrow)) - magnitude) / np.linalg.norm(magnitude))
+
+    np.testing.assert_array_equal(run(3, 4), run(3, 4))
+    assert np.any(run(3, 4) != run(4, 4))
+    assert inconsistency(run(0, 30)) < 0.7 * inconsistency(run(0, 0))
+
+
+@pytest.mark.parametrize("level", ["full_scale", "free"])
+@pytest.mark.parametrize("top_db", [np.inf, 30.0])
+def test_gradient_equals_finite_differences(level: str, top_db: float) -> None:
+    spec = MfccSpec(sr=8000, n_mfcc=13, lifter=22.0, floor=1e-3, top_db=top_db)
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal(9 * spec.hop) * np.linspace(0.01, 1, 9 * spec.hop)
+    C = mfcc(y.astype(np.float32), spec) + rng.standard_normal((13, 10))
+    X0 = stft(y, spec)
+    gains = rng.standard_normal((spec.n_mels, 10))
+    _, gradient = gain_loss(gains, X0, C, spec, y.size, level=level)
+    for _ in range(4):
+        way = rng.standard_normal(gains.shape)
+        step = 1e-5
+        ahead, behind = (gain_loss(gains + s * way, X0, C, spec, y.size, level=level)[0] for s in (step, -step))
+        # central differences in float64: relative error about step^2 times curvature, and rounding 1e-16 / 1e-5
+        assert np.sum(gradient * way) == pytest.approx((ahead - behind) / (2 * step), rel=1e-5)
+
+
+def test_match_and_refine_converge(narrow: MfccSpec, fsdd: np.ndarray) -> None:
+    C = fsdd[1]
+    y = start_sound(C, narrow, method="voiced", rng=np.random.default_rng(0))
+    matched, errors = match(y, C, narrow, iterations=20, level="free")
+    assert errors.shape == (21,)
+    assert errors.min() < 0.3 * errors[0]
+    refined = refine(matched, C, narrow, steps=10, level="free")
+    first, second = (relative_error(mfcc(z, narrow), C) for z in (matched, refined))
+    assert second < 0.8 * first < 0.1
+    # the pattern of the sound itself is left alone
+    same, errors = match(matched, mfcc(matched, narrow), narrow, iterations=2, level="free")
+    assert errors[0] < 0.5  # coefficients are near 500, float32
+    np.testing.assert_allclose(same, at_level(matched, "free"), atol=1e-3 * np.abs(matched).max())
+
+
+def test_matching_keeps_harmonics(narrow: MfccSpec) -> None:
+    """Gains on mel bands move the envelope, not the pitch."""
+    pulses = np.zeros(63 * 80)
+    pulses[::64] = 1  # 125 Hz
+    y = np.convolve(pulses, 0.8 ** np.arange(40))[: 63 * 80].astype(np.float32)
+    target = mfcc(condition(np.convolve(pulses, (-0.7) ** np.arange(40))[: 63 * 80]), narrow)
+    matched, _ = match(y, target, narrow, iterations=10)
+    spectrum = np.abs(np.fft.rfft(matched * np.hanning(matched.size)))
+    step = 125 * matched.size / 8000
+    peaks = spectrum[np.round(step * np.arange(2, 20)).astype(int)]
+    valleys = spectrum[np.round(step * (np.arange(2, 20) + 0.5)).astype(int)]
+    assert np.median(peaks / valleys) > 30
+
+
+def test_gain_is_found(narrow: MfccSpec, fsdd: np.ndarray) -> None:
+    y = condition(start_sound(fsdd[0], narrow, method="voiced", rng=np.random.default_rng(0)))
+    assert best_gain_db(y, mfcc(y * np.float32(0.25), narrow), narrow) == pytest.approx(-12.04, abs=0.02)
+
+
+def test_relative_error() -> None:
+    C = np.array([[1.0, 3.0], [0.0, 0.0]])
+    assert relative_error(C, C) == 0
+    assert relative_error(C + np.array([[1], [0]]), C) == pytest.approx(1.0)  # as wrong as the mean of time
+    assert relative_error(np.full((2, 2), 2.0), np.full((2, 2), 1.0)) == pytest.approx(1.0)  # constant: over its norm
+
+
+def test_bad_arguments(narrow: MfccSpec) -> None:
+    with pytest.raises(DataError, match=r"11 frames\. Expected 20"):
+        match(np.zeros(800, np.float32), np.zeros((20, 20)), narrow)
+    with pytest.raises(ParameterError, match="level must be"):
+        match(np.zeros(800, np.float32), np.zeros((20, 11)), narrow, level="loud")  # type: ignore[arg-type]

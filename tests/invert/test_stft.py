@@ -1,0 +1,75 @@
+"""The transform is the extractor's own, its inverse is exact, the adjoints are adjoint."""
+
+from __future__ import annotations
+
+import librosa
+import numpy as np
+import pytest
+
+from cepscope.errors import DataError
+from cepscope.features import MfccSpec, log_mel
+from cepscope.invert.matching import mel_power, power_to_db
+from cepscope.invert.stft import istft, istft_adjoint, sound_length, stft, stft_adjoint
+
+SPECS = [
+    MfccSpec(sr=8000),
+    MfccSpec(sr=16000, n_mfcc=13),
+    MfccSpec(sr=8000, win=255, hop=85, n_fft=512),  # odd window in a longer transform
+    MfccSpec(sr=22050, win=2048, n_fft=2048, hop=512),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("extra", [0, 37])
+def test_equals_librosa_and_comes_back(spec: MfccSpec, extra: int) -> None:
+    y = np.random.default_rng(0).standard_normal(sound_length(20, spec) + extra)
+    X = stft(y, spec)
+    expected = librosa.stft(y, n_fft=spec.n_fft, hop_length=spec.hop, win_length=spec.win, pad_mode="constant")
+    np.testing.assert_allclose(X, expected, atol=1e-11)  # float64 sums of some 2000 terms
+    np.testing.assert_allclose(istft(X, spec, y.size), y, atol=1e-11)
+    y = y.astype(np.float32)
+    assert stft(y, spec).dtype == np.complex64
+    np.testing.assert_allclose(istft(stft(y, spec), spec, y.size), y, atol=3e-5)  # float32
+
+
+def test_batch_equals_single(narrow: MfccSpec) -> None:
+    y = np.random.default_rng(0).standard_normal((2, 3, 800))
+    X = stft(y, narrow)
+    assert X.shape == (2, 3, 129, 11)
+    np.testing.assert_array_equal(X[1, 2], stft(y[1, 2], narrow))
+    np.testing.assert_array_equal(istft(X, narrow, 800)[1, 2], istft(X[1, 2], narrow, 800))
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_adjoints(spec: MfccSpec) -> None:
+    """<A y, G> = <y, A' G> for both transforms: what the analytic gradient stands on."""
+    rng = np.random.default_rng(0)
+    samples = sound_length(9, spec) + 5
+    y, g = rng.standard_normal((2, samples))
+    shape = (spec.n_fft // 2 + 1, 9)
+    G = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
+    G[[0, -1]] = G[[0, -1]].real  # 0 Hz and Nyquist of a real sound are real
+
+    def inner(a: np.ndarray, b: np.ndarray) -> float:
+        return float(np.sum(a.real * b.real + a.imag * b.imag))
+
+    assert inner(stft(y, spec), G) == pytest.approx(float(y @ stft_adjoint(G, spec, samples)), rel=1e-10)
+    assert float(istft(G, spec, samples) @ g) == pytest.approx(inner(G, istft_adjoint(g, spec)), rel=1e-10)
+
+
+@pytest.mark.parametrize("top_db", [np.inf, 40.0])
+def test_levels_are_the_extractors(top_db: float) -> None:
+    spec = MfccSpec(sr=8000, floor=1e-3, top_db=top_db)
+    y = np.random.default_rng(0).standard_normal(4000).astype(np.float32) * np.linspace(0, 0.1, 4000, dtype=np.float32)
+    # float32 transform against the extractor's float64: 1e-3 dB is 1e-4 in amplitude, near the quietest bands
+    np.testing.assert_allclose(power_to_db(mel_power(y, spec), spec), log_mel(y, spec), atol=1e-3)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 64])
+def test_sound_length(narrow: MfccSpec, frames: int) -> None:
+    assert narrow.frames_of(sound_length(frames, narrow)) == frames
+
+
+def test_wrong_length_is_refused(narrow: MfccSpec) -> None:
+    with pytest.raises(DataError, match="frames of hop 80"):
+        istft(np.zeros((129, 7), complex), narrow, 800)

@@ -1,0 +1,201 @@
+"""Pretraining and fine-tuning: order, augmentation, reproducibility, rows, and what they reach."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from cepscope.errors import CepscopeError, ParameterError
+from cepscope.models import CRBMTrainer, build_cdbn, fit_classifier, pretrain
+from cepscope.models.batches import EpochBatches, shifted
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+
+Array = npt.NDArray[Any]
+
+
+def _small(seed: int = 0) -> keras.Model:
+    return build_cdbn(
+        (8, 16, 1), 3, filters=(4, 6), kernel_sizes=((3, 3), (2, 3)), pool_sizes=((2, 2), (1, 2)), seed=seed
+    )
+
+
+# -- batches
+
+
+def test_an_epoch_shows_every_patch_once_in_an_order_of_its_own(bars: Any) -> None:
+    batches = EpochBatches(bars.x, bars.y, batch_size=40, seed=1)
+    orders = []
+    for _ in range(2):
+        assert [len(batches[i][1]) for i in range(len(batches))] == [40, 40, 40, 30]
+        orders.append(batches.order)
+        x, y = (np.concatenate([batches[i][j] for i in range(len(batches))]) for j in (0, 1))
+        np.testing.assert_array_equal(x, bars.x[batches.order])
+        np.testing.assert_array_equal(y, bars.y[batches.order])
+        np.testing.assert_array_equal(np.sort(batches.order), np.arange(150))
+        batches.on_epoch_end()
+    assert (orders[0] != orders[1]).any()
+
+
+def test_order_and_shifts_depend_only_on_seed_and_epoch(bars: Any) -> None:
+    walked = EpochBatches(bars.x, batch_size=50, seed=7, shift=3)
+    for _ in range(4):
+        walked.on_epoch_end()
+    rng = np.random.default_rng([7, 4])  # the documented address of epoch 4
+    np.testing.assert_array_equal(walked.order, rng.permutation(150))
+    np.testing.assert_array_equal(walked.moves, rng.integers(-3, 4, 150))
+    assert len(EpochBatches(bars.x, batch_size=40, seed=7, drop_remainder=True)) == 3
+
+
+def test_keras_sees_each_epochs_own_batches(bars: Any) -> None:
+    """fit() must not read ahead into an epoch whose order is not drawn yet."""
+    seen: list[float] = []
+
+    class Spy(keras.Model):
+        def train_step(self, data: Any) -> dict[str, Any]:
+            x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+            seen.append(float(keras.ops.sum(x)))
+            return {"loss": keras.ops.sum(x)}
+
+    spy = Spy()
+    spy.built = True
+    spy.compile(run_eagerly=True, jit_compile=False)
+    spy.fit(EpochBatches(bars.x, batch_size=40, seed=3, shift=2), epochs=3, shuffle=False, verbose=0)
+    expected = []
+    batches = EpochBatches(bars.x, batch_size=40, seed=3, shift=2)
+    for _ in range(3):
+        expected += [float(batches[i].sum()) for i in range(len(batches))]
+        batches.on_epoch_end()
+    np.testing.assert_allclose(seen, expected, rtol=1e-4, atol=1e-2)  # float32 sums of 5000 numbers
+
+
+@pytest.mark.parametrize("move", [-20, -3, 0, 1, 5, 20])
+def test_a_shift_repeats_the_edge_and_never_wraps(move: int) -> None:
+    x = np.random.default_rng(0).standard_normal((1, 3, 16, 1)).astype(np.float32)
+    got = shifted(x, np.array([move]))[0, :, :, 0]
+    row = x[0, :, :, 0]
+    padded = np.pad(row, ((0, 0), (20, 20)), mode="edge")
+    np.testing.assert_array_equal(got, padded[:, 20 - move : 36 - move])
+
+
+def test_every_patch_moves_by_its_own_shift() -> None:
+    x = np.random.default_rng(0).standard_normal((5, 3, 16, 1)).astype(np.float32)
+    moves = np.array([0, 1, -1, 4, -4])
+    expected = np.concatenate([shifted(x[i : i + 1], moves[i : i + 1]) for i in range(5)])
+    np.testing.assert_array_equal(shifted(x, moves), expected)
+
+
+# -- both trainings
+
+
+def test_the_same_seed_gives_the_same_network_bit_for_bit(bars: Any) -> None:
+    def train(seed: int) -> list[Array]:
+        model = _small(seed)
+        pretrain(model, bars.x, epochs=1, batch_size=32, seed=seed)
+        fit_classifier(model, bars.x, bars.y, epochs=2, batch_size=32, shift=2, seed=seed)
+        return [np.asarray(w) for w in model.get_weights()]
+
+    for a, b in zip(train(1), train(1), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_each_layer_is_trained_on_the_mean_field_below(bars: Any) -> None:
+    """Greedy pretraining equals training the two RBMs by hand, one after the other."""
+    model, twin = _small(), _small()
+    pretrain(model, bars.x, epochs=2, batch_size=32, learning_rate=0.01, seed=5)
+    x = bars.x
+    for depth, name in enumerate(("crbm1", "crbm2")):
+        rbm = twin.get_layer(name)
+        rbm.visible_offsets.assign(x.mean(axis=(0, 1, 2)))
+        trainer = CRBMTrainer(rbm, seed=5 + depth)
+        trainer.prepare((32, *x.shape[1:]))
+        trainer.compile(optimizer=keras.optimizers.Adam(0.01), jit_compile=False)
+        batches = EpochBatches(x, batch_size=32, seed=5 + depth, drop_remainder=True)
+        trainer.fit(batches, epochs=2, shuffle=False, verbose=0)
+        x = rbm(x).numpy()
+    for name in ("crbm1", "crbm2"):
+        for a, b in zip(model.get_layer(name).weights, twin.get_layer(name).weights, strict=True):
+            # the mean field is computed in other batches there: float32 rounding, through 8 steps of Adam
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-3, atol=1e-5)
+
+
+def test_pretraining_models_the_data_better(bars: Any) -> None:
+    model = _small()
+    steps: list[tuple[Any, ...]] = []
+    rows = pretrain(
+        model, bars.x, epochs=10, batch_size=25, learning_rate=0.03, progress=lambda *step: steps.append(step)
+    )
+    assert [(row["layer"], row["epoch"]) for row in rows] == [(f"crbm{n}", e) for n in (1, 2) for e in range(1, 11)]
+    for layer, share in (("crbm1", 0.97), ("crbm2", 0.6)):  # the noise of the first layer's input can't be told
+        errors = [row["reconstruction_error"] for row in rows if row["layer"] == layer]
+        assert errors[-1] < share * errors[0]
+    assert [step[:3] for step in steps] == [(row["layer"], row["epoch"], 10) for row in rows]
+    assert [step[3] for step in steps] == rows
+
+
+@pytest.mark.parametrize("settings", [{"persistent": True}, {"k": 3}, {"momentum": 0.9, "learning_rate": 2.0}])
+def test_other_ways_to_pretrain_reconstruct_too(bars: Any, settings: dict[str, Any]) -> None:
+    errors = [
+        row["reconstruction_error"]
+        for row in pretrain(_small(), bars.x, **({"epochs": 8, "batch_size": 25, "learning_rate": 0.03} | settings))
+        if row["layer"] == "crbm2"
+    ]
+    assert errors[-1] < 0.8 * errors[0]
+
+
+def test_fine_tuning_learns_the_classes_and_leaves_a_usable_model(bars: Any) -> None:
+    model = _small()
+    steps: list[tuple[Any, ...]] = []
+    kernel = model.get_layer("crbm1").kernel.numpy()
+    rows = fit_classifier(
+        model, bars.x[:100], bars.y[:100], validation=(bars.x[100:], bars.y[100:]),
+        epochs=25, batch_size=20, learning_rate=0.01, shift=2, progress=lambda *step: steps.append(step),
+    )  # fmt: skip
+    assert [row["epoch"] for row in rows] == list(range(1, 26))
+    assert rows[-1]["val_accuracy"] > 0.9  # chance is .33
+    assert [step[:3] for step in steps] == [("classifier", e, 25) for e in range(1, 26)]
+    assert (model.get_layer("crbm1").kernel.numpy() != kernel).all()  # the RBMs are tuned too
+    loss, accuracy = model.evaluate(bars.x[100:], bars.y[100:], verbose=0)
+    assert accuracy == pytest.approx(rows[-1]["val_accuracy"], abs=1e-6)
+    assert np.isfinite(loss)
+
+
+def test_callers_callbacks_are_called(bars: Any) -> None:
+    seen: list[str] = []
+    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(f"{epoch} {sorted(logs)[0]}"))
+    model = _small()
+    pretrain(model, bars.x, epochs=1, callbacks=[note])
+    fit_classifier(model, bars.x, bars.y, epochs=2, callbacks=[note])
+    assert seen == ["0 free_energy_gap", "0 free_energy_gap", "0 accuracy", "1 accuracy"]
+
+
+def test_divergence_is_said_in_one_line(bars: Any) -> None:
+    with pytest.raises(CepscopeError, match=r"diverged in epoch \d+.*smaller learning rate"):
+        fit_classifier(_small(), bars.x * np.float32(np.nan), bars.y, epochs=2)
+
+
+@pytest.mark.parametrize("settings", [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": float("nan")}])
+def test_wrong_settings_are_refused(bars: Any, settings: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError, match="must be a positive number"):
+        pretrain(_small(), bars.x, **settings)
+    with pytest.raises(ParameterError, match="must be a positive number"):
+        fit_classifier(_small(), bars.x, bars.y, **settings)
+
+
+@pytest.mark.parametrize("y", [[0, 1], [0.5] * 150, [3] * 150, [-1] * 150])
+def test_classes_that_do_not_fit_are_refused(bars: Any, y: list[Any]) -> None:
+    with pytest.raises(ParameterError, match="a whole number from 0 to 2"):
+        fit_classifier(_small(), bars.x, np.array(y))
+
+
+def test_data_that_do_not_fit_are_refused(bars: Any) -> None:
+    with pytest.raises(ParameterError, match="needs its classes"):
+        fit_classifier(_small(), bars.x)
+    with pytest.raises(ParameterError, match="must be"):
+        pretrain(_small(), bars.x[..., 0])
+    with pytest.raises(ParameterError, match="nothing to pretrain"):
+        pretrain(keras.Sequential([keras.Input((8, 16, 1)), keras.layers.Flatten()]), bars.x)
