@@ -70,8 +70,7 @@ VOICES = (
     *_espeak(
         "train",
         "female-like",
-        "en-us:Alicia belinda linda f2 f5 anika, en:f3 aunty, en-gb-x-rp:Annie, en-gb-scotland:f4, "
-        "en-029:grandma",
+        "en-us:Alicia belinda linda f2 f5 anika, en:f3 aunty, en-gb-x-rp:Annie, en-gb-scotland:f4, en-029:grandma",
     ),
     *_espeak(
         "train",
@@ -168,9 +167,7 @@ def make(out: Path, jobs: int) -> None:
 
 def _shape(clip: Samples) -> NDArray[np.float64]:
     """Return the cepstra of a clip on 24 points from its beginning to its end, level left out."""
-    mfcc = librosa.feature.mfcc(
-        y=clip.astype(np.float32), sr=SR, n_mfcc=20, n_fft=512, hop_length=160, n_mels=40
-    )
+    mfcc = librosa.feature.mfcc(y=clip.astype(np.float32), sr=SR, n_mfcc=20, n_fft=512, hop_length=160, n_mels=40)
     places = np.linspace(0, mfcc.shape[1] - 1, 24)
     return np.stack([np.interp(places, np.arange(mfcc.shape[1]), row) for row in mfcc[1:]]).ravel()
 
@@ -206,9 +203,7 @@ def check(out: Path) -> None:
     print("most alike of two voices: {1}, {2} (correlation {0:.4f})".format(*closest))
 
 
-def _closest(
-    group: list[tuple[str, str, NDArray[np.float64]]], *, same_voice: bool
-) -> tuple[float, str, str]:
+def _closest(group: list[tuple[str, str, NDArray[np.float64]]], *, same_voice: bool) -> tuple[float, str, str]:
     """Return the largest correlation of two clips of one word, by one voice or by two, and their names."""
     shapes = np.stack([shape for _, _, shape in group])
     matrix = np.corrcoef(shapes - shapes.mean(axis=0))  # what the word itself makes alike is left out
@@ -290,9 +285,7 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Make or check the built-in corpus of spoken digits.")
     default = Path(__file__).resolve().parents[1] / "data" / "spoken-digits"
-    parser.add_argument(
-        "--out", type=Path, default=default, help="folder to write (default: data/spoken-digits)"
-    )
+    parser.add_argument("--out", type=Path, default=default, help="folder to write (default: data/spoken-digits)")
     parser.add_argument("--jobs", type=int, default=2, help="voices spoken at once (default: 2)")
     parser.add_argument("--check", action="store_true", help="only examine the clips in --out")
     args = parser.parse_args()

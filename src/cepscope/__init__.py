@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cepscope import maximize as maximize
     from cepscope.corpora import Corpus as Corpus
     from cepscope.corpora import Patches as Patches
-    from cepscope.corpora import extract as extract
+    from cepscope.corpora.extract import extract as extract
     from cepscope.corpora import load_corpus as load_corpus
     from cepscope.features import MfccSpec as MfccSpec
     from cepscope.features import mfcc as mfcc

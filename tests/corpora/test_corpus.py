@@ -15,8 +15,7 @@ from cepscope.errors import CepscopeWarning, DataError, ParameterError
 Maker = Callable[..., Path]
 
 GOOD = "file_name,label,speaker,split\n" + "".join(
-    f"audio/{i}.flac,{'one' if i < 4 else 'two'},s{i % 4},{'test' if i % 4 == 3 else 'train'}\n"
-    for i in range(8)
+    f"audio/{i}.flac,{'one' if i < 4 else 'two'},s{i % 4},{'test' if i % 4 == 3 else 'train'}\n" for i in range(8)
 )
 
 

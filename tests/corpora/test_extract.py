@@ -60,19 +60,14 @@ def test_shapes_and_scale(some: Corpus) -> None:
     np.testing.assert_allclose(patches.train.x.mean(axis=(0, 2, 3)), 0, atol=1e-4)
     np.testing.assert_allclose(patches.train.x.std(axis=(0, 2, 3)), 1, atol=1e-3)
     assert np.abs(patches.test.x.mean(axis=(0, 2, 3))).max() > 0.02
-    assert (
-        repr(patches)
-        == f"Patches('some', 10 classes, {n_train} train + {len(patches.test)} test of (13, 40, 1))"
-    )
+    assert repr(patches) == f"Patches('some', 10 classes, {n_train} train + {len(patches.test)} test of (13, 40, 1))"
 
 
 def test_patch_is_condition_mfcc_fit_length_scale(some: Corpus) -> None:
     patches = extract(some, MfccSpec(floor=1e-5), frames=40)
     audio, _ = sf.read(some.root / patches.test.paths[3], dtype="float32")
     audio = audio - audio.mean(dtype=np.float64)
-    expected = fit_length(
-        mfcc((audio / np.abs(audio).max()).astype(np.float32), patches.spec), 40, patches.spec
-    )
+    expected = fit_length(mfcc((audio / np.abs(audio).max()).astype(np.float32), patches.spec), 40, patches.spec)
     # float32 cepstra near 500 after two roundings of the sound
     np.testing.assert_allclose(patches.decode(patches.test.x[3]), expected, atol=5e-3)
 
@@ -224,9 +219,7 @@ def test_too_few_usable_clips(class_folder: Maker) -> None:
             clip.path.write_text("no sound")
     with (
         pytest.warns(CepscopeWarning),
-        pytest.raises(
-            DataError, match="no usable clip of class 'two' is left in train; 5 clips were skipped"
-        ),
+        pytest.raises(DataError, match="no usable clip of class 'two' is left in train; 5 clips were skipped"),
     ):
         extract(corpus, SPEC)
     for clip in corpus.split("test"):

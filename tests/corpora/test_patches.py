@@ -24,9 +24,7 @@ def patches(digits: Corpus) -> Patches:
 
 @pytest.fixture
 def written(patches: Patches, digits: Corpus, tmp_path: Path) -> Path:
-    chosen = tuple(
-        c for c in digits.clips if digits.relative(c) in {*patches.train.paths, *patches.test.paths}
-    )
+    chosen = tuple(c for c in digits.clips if digits.relative(c) in {*patches.train.paths, *patches.test.paths})
     extract(Corpus("some", digits.root, chosen), SPEC, out=tmp_path, shard_size=40)
     return tmp_path
 
@@ -121,9 +119,7 @@ def test_load_refuses_another_scaler(written: Path, patches: Patches) -> None:
         (None, "is damaged"),
     ],
 )
-def test_load_refuses_a_broken_manifest(
-    written: Path, change: dict[str, object] | None, message: str
-) -> None:
+def test_load_refuses_a_broken_manifest(written: Path, change: dict[str, object] | None, message: str) -> None:
     path = written / "manifest.json"
     text = path.read_text()
     path.write_text(text[:-30] if change is None else json.dumps(json.loads(text) | change))

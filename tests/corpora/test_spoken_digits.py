@@ -86,9 +86,7 @@ def test_check_finds_copies_and_the_maker_names_missing_programs(
     shutil.copy(tmp_path / some[0][0], tmp_path / some[1][0])
     with pytest.raises(SystemExit, match="hold the same samples"):
         make["check"](tmp_path)
-    audio, sr = sf.read(
-        tmp_path / some[0][0]
-    )  # one voice under two names, only quieter: caught by its cepstra
+    audio, sr = sf.read(tmp_path / some[0][0])  # one voice under two names, only quieter: caught by its cepstra
     sf.write(tmp_path / some[1][0], 0.9 * audio, sr, subtype="PCM_16")
     with pytest.raises(SystemExit, match="sound the same"):
         make["check"](tmp_path)
@@ -112,7 +110,5 @@ def test_the_maker_repeats_itself(project_root: Path) -> None:
 
 def test_found_from_another_folder(tmp_path: Path) -> None:
     code = "from cepscope.corpora import load_corpus; print(len(load_corpus('spoken-digits').clips))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert int(done.stdout) == 900

@@ -144,10 +144,7 @@ def content(project_root: Path) -> ReportContent:
     medians = {
         layer: {
             "units": count,
-            **{
-                name: float(np.nanmedian([c.scores[name] for c in cards if c.layer == layer]))
-                for name in names
-            },
+            **{name: float(np.nanmedian([c.scores[name] for c in cards if c.layer == layer])) for name in names},
         }
         for layer, count in LAYERS
     }

@@ -56,9 +56,7 @@ class Visit:
     """An open page, and all it complained of or asked for."""
 
     def __init__(self, browser: Any, address: str, **settings: Any) -> None:
-        self.context = browser.new_context(
-            offline=True, **{"viewport": {"width": 1366, "height": 768}, **settings}
-        )
+        self.context = browser.new_context(offline=True, **{"viewport": {"width": 1366, "height": 768}, **settings})
         self.page = self.context.new_page()
         self.complaints: list[str] = []
         self.requests: list[str] = []
@@ -88,11 +86,7 @@ def visit(browser: Any, address: str) -> Iterator[Visit]:
     yield visit
     visit.context.close()
     assert visit.complaints == []
-    outside = [
-        url
-        for url in visit.requests
-        if url.split("#")[0] != address and not url.startswith(("data:", "blob:"))
-    ]
+    outside = [url for url in visit.requests if url.split("#")[0] != address and not url.startswith(("data:", "blob:"))]
     assert outside == []
 
 
@@ -208,9 +202,7 @@ def test_layers_search_trust_and_order(visit: Visit, content: ReportContent) -> 
     order = [u for u in visit.shown() if u.startswith("crbm2")]
     cards = content.layers["crbm2"]
     measured = sorted((c for c in cards if c.unit != "crbm2:3"), key=lambda c: -c.score("sound_over_natural"))
-    assert order == [c.unit.replace(":", "-") for c in measured] + [
-        "crbm2-3"
-    ]  # what was not measured comes last
+    assert order == [c.unit.replace(":", "-") for c in measured] + ["crbm2-3"]  # what was not measured comes last
     page.locator("#sort").select_option("mfcc_relative_error")
     least = min(cards, key=lambda c: c.score("mfcc_relative_error"))
     assert next(u for u in visit.shown() if u.startswith("crbm2")) == least.unit.replace(":", "-")
@@ -256,18 +248,14 @@ def test_nothing_is_wider_than_the_screen(visit: Visit) -> None:
     for width, height in ((390, 844), (1366, 768), (1920, 1080)):
         visit.page.set_viewport_size({"width": width, "height": height})
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
-        widths = visit.page.evaluate(
-            "[...document.querySelectorAll('article.unit')].map((unit) => unit.offsetWidth)"
-        )
+        widths = visit.page.evaluate("[...document.querySelectorAll('article.unit')].map((unit) => unit.offsetWidth)")
         assert 300 < min(widths) <= max(widths) < 480
 
 
 def test_hostile_names_stay_words(browser: Any, content: ReportContent, tmp_path: Path) -> None:
     import dataclasses
 
-    evil = (
-        "</script><script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\">"
-    )
+    evil = "</script><script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\">"
     units = (dataclasses.replace(content.units[0], label=evil), *content.units[1:3])
     path = write_page(dataclasses.replace(content, title=evil, units=units, corpus={"name": evil}), tmp_path)
     visit = Visit(browser, path.as_uri())

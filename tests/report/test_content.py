@@ -17,9 +17,7 @@ def test_doubts_are_told_in_words(content) -> None:
     card = content.units[0]
     assert scored(card).doubts == ()
     assert scored(card, sound_over_natural=0.5, retention=0.5).doubts == ()  # the border is trusted
-    assert scored(card, sound_over_natural=0.49).doubts == (
-        "the sound excites the unit at 0.49 of the best real clip",
-    )
+    assert scored(card, sound_over_natural=0.49).doubts == ("the sound excites the unit at 0.49 of the best real clip",)
     assert "keeps 0.31" in scored(card, retention=0.31).doubts[0]
     assert "hears the sound as nine" in scored(card, sound_class="nine", sound_right=False).doubts[0]
     assert "can't be compared" in scored(card, retention=float("nan")).doubts[0]

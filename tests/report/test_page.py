@@ -41,11 +41,7 @@ class Page(HTMLParser):
         self.open = tag
 
     def handle_data(self, data: str) -> None:
-        if (
-            self.open in ("script", "style")
-            and self.texts
-            and self.texts[-1][0] == self.open + str(len(self.elements))
-        ):
+        if self.open in ("script", "style") and self.texts and self.texts[-1][0] == self.open + str(len(self.elements)):
             data = self.texts.pop()[1] + data
         self.texts.append((self.open + str(len(self.elements)), data))
 
@@ -86,14 +82,10 @@ def test_players_hold_the_units_sounds(page: Page, content: ReportContent) -> No
         np.testing.assert_allclose(y, card.audio, atol=STEP)
 
 
-def test_exemplars_are_buttons_and_each_clip_is_stored_once(
-    text: str, page: Page, content: ReportContent
-) -> None:
+def test_exemplars_are_buttons_and_each_clip_is_stored_once(text: str, page: Page, content: ReportContent) -> None:
     buttons = [b for b in page.all("button") if "data-clip" in b]
     assert len(buttons) == 3 * len(content.units)
-    stored = json.loads(
-        re.search(r'<script type="application/json" id="clips">(.*?)</script>', text, re.S)[1]
-    )
+    stored = json.loads(re.search(r'<script type="application/json" id="clips">(.*?)</script>', text, re.S)[1])
     exemplars = [e for card in content.units for e in card.exemplars]
     assert len(stored) == len({e.clip for e in exemplars}) < len(exemplars)
     for button, exemplar in zip(buttons, exemplars, strict=True):
@@ -123,12 +115,9 @@ def test_pictures_decode_and_are_described(page: Page, content: ReportContent) -
         assert "alt" in picture
     assert shapes == {(1, 96), (5, 5), (14, 14), (20, 64), (128, 127)}
     alts = [str(p["alt"]) for p in pictures]
+    assert any(re.match(r"Spectrogram of the sound of crbm2:7: 0 to 8000 Hz, 0.63 s, strongest", alt) for alt in alts)
     assert any(
-        re.match(r"Spectrogram of the sound of crbm2:7: 0 to 8000 Hz, 0.63 s, strongest", alt) for alt in alts
-    )
-    assert any(
-        re.match(r"MFCC pattern of logits:3: 20 coefficients by 64 frames, 0.63 s; the largest", a)
-        for a in alts
+        re.match(r"MFCC pattern of logits:3: 20 coefficients by 64 frames, 0.63 s; the largest", a) for a in alts
     )
     assert sum(not alt for alt in alts) == 62 * 3  # only those whose button says it all
 
@@ -146,9 +135,7 @@ def test_every_place_has_its_own_name(page: Page, text: str) -> None:
 def test_names_that_look_alike_get_different_places(content: ReportContent) -> None:
     names = ("a/b:1", "a b:1", "a-b-1-name", "search", "\N{SNOWMAN}")
     units = tuple(dataclasses.replace(content.units[0], unit=name) for name in names)
-    ids = [
-        a["id"] for _, a in Page(render_page(dataclasses.replace(content, units=units))).elements if "id" in a
-    ]
+    ids = [a["id"] for _, a in Page(render_page(dataclasses.replace(content, units=units))).elements if "id" in a]
     assert len(ids) == len(set(ids))
 
 
@@ -186,9 +173,7 @@ def test_every_string_is_escaped(content: ReportContent) -> None:
 
 
 def test_only_the_pages_own_style_and_script_may_run(page: Page, text: str) -> None:
-    policy = (
-        next(m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy") or ""
-    )
+    policy = next(m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy") or ""
     assert policy.startswith("default-src 'none'; img-src data:; media-src data: blob:;")
     assert "unsafe" not in policy
     style = re.search(r"<style>(.*?)</style>", text, re.S)[1]
@@ -197,9 +182,7 @@ def test_only_the_pages_own_style_and_script_may_run(page: Page, text: str) -> N
         digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
         assert f"{name}-src 'sha256-{digest}'" in policy
     assert not any("style" in a or any(k.startswith("on") for k in a) for _, a in page.elements)
-    addresses = [
-        a[key] or "" for _, a in page.elements for key in ("src", "href", "action", "srcset") if key in a
-    ]
+    addresses = [a[key] or "" for _, a in page.elements for key in ("src", "href", "action", "srcset") if key in a]
     assert all(address.startswith(("data:", "#")) for address in addresses)
 
 

@@ -23,9 +23,7 @@ from cepscope.report import (
 
 
 def labels(figure: Any) -> dict[str, tuple[str, str]]:
-    return {
-        axes.get_title(): (axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes if axes.get_title()
-    }
+    return {axes.get_title(): (axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes if axes.get_title()}
 
 
 def bars(figure: Any) -> list[str]:
@@ -101,8 +99,7 @@ def test_history_is_drawn_by_epoch(content) -> None:
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_files_are_the_same_each_time(content, tmp_path: Path, suffix: str) -> None:
     first, second = (
-        save_figure(plot_unit(content.units[3], content.spec), tmp_path / f"{name}{suffix}", dpi=80)
-        for name in "ab"
+        save_figure(plot_unit(content.units[3], content.spec), tmp_path / f"{name}{suffix}", dpi=80) for name in "ab"
     )
     assert first.read_bytes() == second.read_bytes()
     head = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[suffix]

@@ -135,9 +135,7 @@ def load_corpus(name_or_folder: str | Path, *, seed: int = 0, test_share: float 
 
 def _built_in_folder() -> Path:
     packaged = Path(str(resources.files("cepscope"))) / "data" / BUILT_IN  # from the wheel
-    checkout = (
-        Path(__file__).resolve().parents[3] / "data" / BUILT_IN
-    )  # editable: <repo>/src/cepscope/corpora
+    checkout = Path(__file__).resolve().parents[3] / "data" / BUILT_IN  # editable: <repo>/src/cepscope/corpora
     for folder in (packaged, checkout):
         if (folder / "metadata.csv").is_file():
             return folder
@@ -163,8 +161,7 @@ def _load_folder(folder: Path, seed: int, test_share: float) -> Corpus:
         name = undecided[0].path.name
         raise DataError(f"{metadata}: {name} has no split while others have one; fill in all or none")
     clips = tuple(
-        Clip(row.path, row.label, row.speaker, "test" if i in in_test else "train")
-        for i, row in enumerate(rows)
+        Clip(row.path, row.label, row.speaker, "test" if i in in_test else "train") for i, row in enumerate(rows)
     )
     _check_split(clips, folder)
     return Corpus(root.name, root, clips, note=note)
@@ -196,9 +193,7 @@ def _read_metadata(metadata: Path) -> list[_Row]:
         raise DataError(f"{metadata} is not a CSV file in UTF-8 ({error})") from error
     rows = [_row_of(metadata, number, line) for number, line in lines]
     if twice := [path for path, count in Counter(row.path for row in rows).items() if count > 1]:
-        raise DataError(
-            f"{metadata}: {_names(twice, metadata.parent)} listed more than once; keep one row for each"
-        )
+        raise DataError(f"{metadata}: {_names(twice, metadata.parent)} listed more than once; keep one row for each")
     if gone := [row.path for row in rows if not row.path.is_file()]:
         raise DataError(f"{metadata}: no such file: {_names(gone, metadata.parent)}")
     return rows
@@ -206,9 +201,7 @@ def _read_metadata(metadata: Path) -> list[_Row]:
 
 def _row_of(metadata: Path, number: int, line: dict[str, str | None]) -> _Row:
     where = f"{metadata}, line {number}"
-    name, label, speaker, split = (
-        (line.get(key) or "").strip() for key in ("file_name", "label", "speaker", "split")
-    )
+    name, label, speaker, split = ((line.get(key) or "").strip() for key in ("file_name", "label", "speaker", "split"))
     if not name or not label:
         raise DataError(f"{where}: {'label' if name else 'file_name'} is empty")
     path = metadata.parent / name  # an absolute name stays absolute
@@ -269,9 +262,7 @@ def _check_classes(rows: Sequence[_Row], folder: Path) -> None:
         )
     counts = Counter(row.label for row in rows)
     if len(counts) < 2:
-        raise DataError(
-            f"{folder} holds one class only ({next(iter(counts))!r}); a classifier needs at least two"
-        )
+        raise DataError(f"{folder} holds one class only ({next(iter(counts))!r}); a classifier needs at least two")
     if single := sorted(label for label, count in counts.items() if count == 1):
         raise DataError(
             f"{folder}: one clip only in class {_listed(single)}; each class needs at least one clip in "
@@ -285,9 +276,7 @@ def _check_split(clips: Sequence[Clip], folder: Path) -> None:
         if not labels[which]:
             raise DataError(f"{folder}: the split puts no clip into {which}; both sides need clips")
     if absent := sorted(labels["test"] - labels["train"]):
-        raise DataError(
-            f"{folder}: class {_listed(absent)} is in test but not in train; nothing could learn it"
-        )
+        raise DataError(f"{folder}: class {_listed(absent)} is in test but not in train; nothing could learn it")
 
 
 def _names(paths: Iterable[Path], root: Path) -> str:

@@ -98,9 +98,7 @@ def extract(
             part = corpus.clips[start : start + shard_size]
             path = None
             if folder is not None:
-                path = folder / shard_name(
-                    spec, frames, [(corpus.relative(clip), clip.path) for clip in part]
-                )
+                path = folder / shard_name(spec, frames, [(corpus.relative(clip), clip.path) for clip in part])
             shard = _present(path, (len(part), spec.n_mfcc, frames))
             if shard is None:
                 pieces = []
@@ -121,9 +119,7 @@ def extract(
 
     patches = assemble(manifest, shards(), scaler=None)
     if folder is not None:
-        write_manifest(
-            folder, replace(manifest, skipped=patches.skipped, shards=tuple(entries)), patches.scaler
-        )
+        write_manifest(folder, replace(manifest, skipped=patches.skipped, shards=tuple(entries)), patches.scaler)
     return patches
 
 

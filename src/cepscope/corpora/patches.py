@@ -244,10 +244,7 @@ def assemble(manifest: Manifest, shards: Iterable[Shard], *, scaler: Coefficient
     """
     spec, frames, clips = manifest.spec, manifest.frames, manifest.clips
     shape = (spec.n_mfcc, frames)
-    x = {
-        side: np.empty((sum(c.split == side for c in clips), *shape), np.float32)
-        for side in ("train", "test")
-    }
+    x = {side: np.empty((sum(c.split == side for c in clips), *shape), np.float32) for side in ("train", "test")}
     kept: dict[str, list[int]] = {"train": [], "test": []}
     skipped: list[str] = []
     row = 0

@@ -13,9 +13,7 @@ from cepscope.errors import CepscopeWarning
 _DRAWS = 32
 
 
-def draw_split(
-    labels: Sequence[str], speakers: Sequence[str], *, seed: int, test_share: float
-) -> tuple[str, set[int]]:
+def draw_split(labels: Sequence[str], speakers: Sequence[str], *, seed: int, test_share: float) -> tuple[str, set[int]]:
     """Choose the clips of test.
 
     Speakers are kept apart when every clip names one of at least three; otherwise each class is split at

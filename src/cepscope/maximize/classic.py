@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from cepscope.errors import ParameterError
 from cepscope.maximize.units import _pre_activation, resolve_layer
+from cepscope.models.backend import keras, tf
 
 FloatArray = npt.NDArray[np.float32]
 START = 0.1  # root mean square of the first pattern
@@ -71,7 +70,6 @@ def generate_pattern(
     if not 0 <= filter_index < width:
         raise ParameterError(f"Layer {layer.name!r} has {width} units, counted from 0. Received: {filter_index}")
 
-    @tf.function(jit_compile=False)
     def ascend(x: Any) -> Any:
         for _ in tf.range(iterations):
             with tf.GradientTape() as tape:
@@ -82,7 +80,8 @@ def generate_pattern(
         return x
 
     start = START * np.random.default_rng(seed).standard_normal((1, n_mfcc, size, channels))
-    pattern = ascend(tf.constant(start, tf.float32)).numpy()
+    compiled = tf.function(ascend, jit_compile=False)
+    pattern = compiled(tf.constant(start, tf.float32)).numpy()
     return np.asarray(pattern[0, :, :, 0], np.float32)
 
 

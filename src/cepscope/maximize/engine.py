@@ -1,8 +1,8 @@
 """Activation maximization of all units in one batch, in one compiled loop.
 
 The pattern of a unit maximizes its activation above the mean of real speech, in units of the largest that a real clip
-reaches, minus the weighted priors, over a ball in the space of speech (Erhan et al. 2009 maximize over a norm ball of the input; here the
-norm is that of speech). Patterns never see each other: no step, norm or prior runs across the batch.
+reaches, minus the weighted priors, over a ball in the space of speech (Erhan et al. 2009 maximize over a norm ball of
+the input; here the norm is that of speech). Patterns never see each other: no step, norm or prior runs across the batch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from cepscope.corpora import Patches
 from cepscope.errors import ParameterError
@@ -21,7 +20,8 @@ from cepscope.maximize.patterns import Patterns
 from cepscope.maximize.priors import Prior, Quefrency, scaled_to_speech, time_curvature
 from cepscope.maximize.reach import Reach, fit_reach
 from cepscope.maximize.space import PatchSpace, fit_patch_space
-from cepscope.maximize.units import Unit, unit_activations, unit_reader
+from cepscope.maximize.units import Unit, unit_reader
+from cepscope.models.backend import tf
 
 FloatArray = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
@@ -90,7 +90,7 @@ def maximize(
     reader = unit_reader(model, layers)
     x_train = patches.train.x
     space = fit_patch_space(x_train, components=components, shrinkage=shrinkage)
-    real = unit_activations(model, x_train, layers=layers)  # (clips, units)
+    real = reader.measure(x_train)  # (clips, units)
     rest = real.mean(axis=0)
     scale = np.maximum(real.max(axis=0) - rest, 1e-6)
     scaler = patches.scaler
@@ -121,7 +121,7 @@ def maximize(
         xs.append(reach(tf.constant(space.decode(state[3].numpy()))).numpy())
         histories.append(np.concatenate(history))
     x = np.concatenate(xs)[..., None]
-    own = unit_activations(model, x, layers=layers)[np.arange(len(units)), np.arange(len(units))]
+    own = reader.measure(x)[np.arange(len(units)), np.arange(len(units))]
     return Patterns(
         units=tuple(str(unit) for unit in units),
         x=x,
@@ -181,7 +181,6 @@ def _compile_ascent(
             score -= weight * prior(x)
         return own, score
 
-    @tf.function(jit_compile=False, reduce_retracing=True)
     def ascend(
         count: Any, done: Any, z: Any, m: Any, v: Any, best: Any, best_score: Any, select: Any, rest: Any, scale: Any
     ) -> tuple[Any, ...]:
@@ -203,5 +202,5 @@ def _compile_ascent(
             z *= tf.minimum(1.0, radius / tf.maximum(rms, EPSILON))
         return z, m, v, best, best_score, trace.stack()
 
-    compiled: Callable[..., Any] = ascend
+    compiled: Callable[..., Any] = tf.function(ascend, jit_compile=False, reduce_retracing=True)
     return compiled

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
+
+from cepscope.models.backend import tf
 
 Prior = Callable[[Any], Any]
 MIN_FRAMES = 3

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from cepscope.features import CoefficientScaler, MfccSpec, mfcc_to_log_mel
+from cepscope.models.backend import tf
 
 FloatArray = npt.NDArray[np.float32]
 NEPERS = math.log(10) / 10  # of power, a decibel

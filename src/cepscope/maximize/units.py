@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from cepscope.errors import ParameterError
+from cepscope.models.backend import keras, tf
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -149,6 +149,30 @@ class UnitReader:
         """Names of the layers, in order."""
         return tuple(dict.fromkeys(unit.layer for unit in self.units))
 
+    @cached_property
+    def _compiled(self) -> Callable[[Any], Any]:
+        compiled: Callable[[Any], Any] = tf.function(self.read, reduce_retracing=True, jit_compile=False)
+        return compiled
+
+    def measure(self, x: npt.ArrayLike, *, batch_size: int = 128) -> FloatArray:
+        """Measure every unit on every input.
+
+        Parameters
+        ----------
+        x : array [shape=(n, n_mfcc, frames, 1)]
+            Scaled MFCCs.
+        batch_size : int
+            Only memory depends on it.
+
+        Returns
+        -------
+        array [shape=(n, units)]
+            Pre-activations.
+        """
+        x = np.asarray(x, np.float32)
+        parts = [self._compiled(tf.constant(x[i : i + batch_size])).numpy() for i in range(0, len(x), batch_size)]
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.units)), np.float32)
+
 
 def unit_reader(model: Any, layers: str | Sequence[str] = "all") -> UnitReader:
     """Build the reader of all units of `layers`.
@@ -175,27 +199,8 @@ def unit_reader(model: Any, layers: str | Sequence[str] = "all") -> UnitReader:
 def unit_activations(
     model: Any, x: npt.ArrayLike, *, layers: str | Sequence[str] = "all", batch_size: int = 128
 ) -> FloatArray:
-    """Measure every unit on every input.
-
-    Parameters
-    ----------
-    model : keras.Model
-    x : array [shape=(n, n_mfcc, frames, 1)]
-        Scaled MFCCs.
-    layers : "all" or sequence of str
-    batch_size : int
-        Only memory depends on it.
-
-    Returns
-    -------
-    array [shape=(n, units)]
-        Pre-activations, in the order of ``unit_reader(model, layers).units``.
-    """
-    reader = unit_reader(model, layers)
-    read = tf.function(reader.read, reduce_retracing=True)
-    x = np.asarray(x, np.float32)
-    parts = [read(tf.constant(x[i : i + batch_size])).numpy() for i in range(0, len(x), batch_size)]
-    return np.concatenate(parts) if parts else np.zeros((0, len(reader.units)), np.float32)
+    """Measure every unit of `layers` on every input; see `UnitReader.measure`."""
+    return unit_reader(model, layers).measure(x, batch_size=batch_size)
 
 
 def feature_maps(model: Any, layer: Any, x: npt.ArrayLike) -> FloatArray:

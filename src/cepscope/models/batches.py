@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
+
+from cepscope.models.backend import keras
 
 
 class EpochBatches(keras.utils.PyDataset):  # type: ignore[misc]

@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import keras
-
 from cepscope.errors import ParameterError
+from cepscope.models.backend import keras
 from cepscope.models.crbm import ConvolutionalRBM
 
 RANK = 3

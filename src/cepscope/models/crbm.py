@@ -19,11 +19,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-import tensorflow as tf
-
 from cepscope.errors import ParameterError
 from cepscope.models import pooling
+from cepscope.models.backend import keras, tf
 
 VISIBLE = ("gaussian", "binary")
 PADDING = ("valid", "same")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import tensorflow as tf
+from cepscope.models.backend import tf
 
 Pool = tuple[int, int]
 

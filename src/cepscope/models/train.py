@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from cepscope.errors import CepscopeError, CorruptArtifactError, NotFittedError, ParameterError
+from cepscope.models.backend import keras
 from cepscope.models.batches import EpochBatches
 from cepscope.models.crbm import ConvolutionalRBM
 from cepscope.models.trainer import CRBMTrainer

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from cepscope.errors import ParameterError
 from cepscope.models import pooling
+from cepscope.models.backend import keras, tf
 from cepscope.models.crbm import ConvolutionalRBM
 
 

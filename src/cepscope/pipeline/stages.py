@@ -202,6 +202,7 @@ class StoredSounds:
 def stored_sounds(context: Context) -> StoredSounds:
     """Read the sounds of a run, in the order of its patterns."""
     from cepscope.audio import read_audio
+
     folder = context.folder / "audio"
     try:
         with np.load(folder / "sounds.npz", allow_pickle=False) as table:

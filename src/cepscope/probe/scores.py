@@ -172,7 +172,7 @@ def score_units(
     ParameterError
         If sounds and patterns do not match.
     """
-    from cepscope.maximize.units import unit_activations
+    from cepscope.maximize.units import unit_reader
 
     if len(sounds.audio) != len(patterns):
         raise ParameterError(
@@ -180,12 +180,13 @@ def score_units(
         )
     report = progress or (lambda _done, _total: None)
     layers = list(dict.fromkeys(patterns.layers))
+    reader = unit_reader(model, layers)
     columns = np.arange(len(patterns))
     x_sound = np.stack([patches.encode(sound, sr=sounds.sr) for sound in sounds.audio])
     report(1, 4)
-    real = unit_activations(model, patches.test.x, layers=layers)
-    pattern_own = unit_activations(model, patterns.x, layers=layers)[columns, columns]
-    sound_own = unit_activations(model, x_sound, layers=layers)[columns, columns]
+    real = reader.measure(patches.test.x)
+    pattern_own = reader.measure(patterns.x)[columns, columns]
+    sound_own = reader.measure(x_sound)[columns, columns]
     report(2, 4)
     silence = patches.scaler.transform(patches.spec.silence[:, None])[:, 0]
     judge = fit_naturalness(patches.train.x, patches.test.x, silence=silence, seed=seed)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from cepscope.report.assemble import write_report as write_report
 from cepscope.report.content import Exemplar as Exemplar
 from cepscope.report.content import ReportContent as ReportContent
 from cepscope.report.content import UnitCard as UnitCard
-from cepscope.report.assemble import write_report as write_report
-from cepscope.report.recipe import visualize_activation_maximization as visualize_activation_maximization
-from cepscope.report.recipe import visualize_feature_maps as visualize_feature_maps
-from cepscope.report.recipe import visualize_filters as visualize_filters
 from cepscope.report.figures import save_figure as save_figure
 from cepscope.report.page import render_page as render_page
 from cepscope.report.page import write_page as write_page
@@ -19,6 +16,9 @@ from cepscope.report.plots import plot_log_mel as plot_log_mel
 from cepscope.report.plots import plot_mfcc as plot_mfcc
 from cepscope.report.plots import plot_spectrogram as plot_spectrogram
 from cepscope.report.plots import plot_unit as plot_unit
+from cepscope.report.recipe import visualize_activation_maximization as visualize_activation_maximization
+from cepscope.report.recipe import visualize_feature_maps as visualize_feature_maps
+from cepscope.report.recipe import visualize_filters as visualize_filters
 
 __all__ = [
     "Exemplar",

@@ -169,9 +169,7 @@ def _strip(units: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return dots
 
 
-def layer_view(
-    name: str, units: list[dict[str, Any]], medians: Mapping[str, Any], anchor: str
-) -> dict[str, Any]:
+def layer_view(name: str, units: list[dict[str, Any]], medians: Mapping[str, Any], anchor: str) -> dict[str, Any]:
     """Return everything on a layer: its medians, the dots of the overview, its cards."""
     return {
         "name": name,

@@ -15,9 +15,7 @@ from cepscope.features import MfccSpec
 
 FloatArray = npt.NDArray[np.float32]
 
-TRUSTED_RATIO = (
-    0.5  # below this share of the pattern's, or of real speech's, activation a sound is not believed
-)
+TRUSTED_RATIO = 0.5  # below this share of the pattern's, or of real speech's, activation a sound is not believed
 PATCH_RANK, KERNEL_RANK, AUDIO_RANK = 2, 2, 1
 
 
@@ -129,9 +127,7 @@ class UnitCard:
         if math.isnan(natural) or math.isnan(kept):
             found.append("its activation can't be compared: no ratio to real speech was measured")
         if self.scores.get("sound_right") is False:
-            found.append(
-                f"the network hears the sound as {self.scores.get('sound_class') or 'another class'}"
-            )
+            found.append(f"the network hears the sound as {self.scores.get('sound_class') or 'another class'}")
         return tuple(found)
 
 
@@ -179,8 +175,7 @@ class ReportContent:
             shapes = {card.pattern.shape, card.mfcc.shape, *(e.pattern.shape for e in card.exemplars)}
             if shapes != {expected}:
                 raise ParameterError(
-                    f"All patterns of {card.unit} must be (n_mfcc, frames) = {expected}. "
-                    f"Received: {sorted(shapes)}"
+                    f"All patterns of {card.unit} must be (n_mfcc, frames) = {expected}. Received: {sorted(shapes)}"
                 )
 
     @property

@@ -73,9 +73,7 @@ def history_panels(rows: Sequence[Mapping[str, Any]]) -> tuple[Panel, ...]:
     layers = list(dict.fromkeys(str(row["layer"]) for row in pretraining))
     panels = []
     for column in PRETRAINING:
-        found = [
-            _curve([r for r in pretraining if str(r["layer"]) == layer], column, layer) for layer in layers
-        ]
+        found = [_curve([r for r in pretraining if str(r["layer"]) == layer], column, layer) for layer in layers]
         panels.append(Panel(f"Pretraining: {NAMES[column]}", NAMES[column], tuple(c for c in found if c)))
     for title, columns in FINE_TUNING:
         found = [_curve(fine_tuning, column, NAMES[column]) for column in columns]

@@ -42,9 +42,7 @@ def _inert_json(value: Any) -> Markup:
 def _tables(run: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     tables = [(str(k), list(wording.flatten(v))) for k, v in run.items() if isinstance(v, Mapping)]
     single = {key: value for key, value in run.items() if not isinstance(value, Mapping)}
-    return ([("run", list(wording.flatten(single)))] if single else []) + [
-        table for table in tables if table[1]
-    ]
+    return ([("run", list(wording.flatten(single)))] if single else []) + [table for table in tables if table[1]]
 
 
 def render_page(content: ReportContent, *, media: Media | None = None) -> str:
@@ -71,9 +69,7 @@ def render_page(content: ReportContent, *, media: Media | None = None) -> str:
     template = files("cepscope.report") / "template"
     style, script = ((template / name).read_text("utf-8") for name in ("style.css", "page.js"))
     clips = Clips(media)
-    ids = Ids(
-        {"top", "main", "overview", "units", "training", "about", "search", "sort", "trust", "help", "clips"}
-    )
+    ids = Ids({"top", "main", "overview", "units", "training", "about", "search", "sort", "trust", "help", "clips"})
     medians = content.summary.get("layers") or {}
     layers = []
     for name, cards in content.layers.items():
@@ -109,9 +105,7 @@ def render_page(content: ReportContent, *, media: Media | None = None) -> str:
         spread=raster.SPREAD_SD,
         range_db=raster.RANGE_DB,
         legend_sd=media.picture(raster.paint([range(raster.LEVELS)], 0, raster.LEVELS - 1)),
-        legend_db=media.picture(
-            raster.paint([range(raster.LEVELS)], 0, raster.LEVELS - 1, colours=raster.SEQUENTIAL)
-        ),
+        legend_db=media.picture(raster.paint([range(raster.LEVELS)], 0, raster.LEVELS - 1, colours=raster.SEQUENTIAL)),
         clips=_inert_json(clips.addresses),
     )
 

@@ -246,9 +246,7 @@ def plot_history(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """
     panels = history_panels(rows)
     if not panels:
-        raise ParameterError(
-            f"No training curve was found: rows need `epoch` and a value. Received: {len(rows)} rows"
-        )
+        raise ParameterError(f"No training curve was found: rows need `epoch` and a value. Received: {len(rows)} rows")
     figure = new_figure(3.3 * len(panels), 2.9)
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
         for i, curve in enumerate(panel.curves):

@@ -45,8 +45,7 @@ def encode_png(indices: npt.ArrayLike, palette: npt.ArrayLike) -> bytes:
         )
     if colours.dtype != np.uint8 or colours.shape[1:] != (3,) or not int(pixels.max()) < len(colours) <= 256:
         raise ParameterError(
-            "`palette` must be (colours, 3) uint8 with every index in it. "
-            f"Received: {colours.dtype} {colours.shape}"
+            f"`palette` must be (colours, 3) uint8 with every index in it. Received: {colours.dtype} {colours.shape}"
         )
     height, width = pixels.shape
     rows = np.zeros((height, width + 1), np.uint8)  # column 0: filter type 0 of each scan line

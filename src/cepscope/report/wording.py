@@ -138,7 +138,5 @@ def plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return (
-            ", ".join(f"({plain(v)})" if isinstance(v, list | tuple) else plain(v) for v in value) or MISSING
-        )
+        return ", ".join(f"({plain(v)})" if isinstance(v, list | tuple) else plain(v) for v in value) or MISSING
     return str(value)
