@@ -9,14 +9,17 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cepscope.errors import DataError, ParameterError
+from cepscope.errors import CorruptArtifactError, DataError, ParameterError
 
 
 @contextmanager
@@ -119,6 +122,22 @@ def save_npz(path: str | os.PathLike[str], **arrays: npt.ArrayLike) -> None:
             raise ParameterError(f"an npz holds numbers and text only. Received: {name} of dtype {array.dtype}")
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **plain)  # type: ignore[arg-type]  # the stub takes a name for allow_pickle
+
+
+def load_npz(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
+    """Read every array of an npz; nothing is unpickled.
+
+    Raises
+    ------
+    CorruptArtifactError
+        The file is missing, damaged or is something else.
+    """
+    try:
+        # an own file, because np.load leaves its own open on error
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as data:
+            return {name: data[name] for name in data.files}
+    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, AttributeError, TypeError, OSError, EOFError) as error:
+        raise CorruptArtifactError(f"{path} can't be read as arrays ({error}); run its stage again") from error
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

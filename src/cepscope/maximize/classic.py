@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cepscope.errors import ParameterError
-from cepscope.maximize.units import _pre_activation, resolve_layer
+from cepscope.maximize.units import is_convolution, pre_activation, resolve_layer
 from cepscope.models.backend import keras, tf
 
 FloatArray = npt.NDArray[np.float32]
@@ -66,7 +66,7 @@ def generate_pattern(
             f"`size`, `iterations` and `step` must be positive. Received: {size}, {iterations}, {step}"
         )
     below = _below(model, layer, size)
-    width = int(_pre_activation(layer, below(tf.zeros((1, n_mfcc, size, channels)))).shape[-1])
+    width = int(pre_activation(layer, below(tf.zeros((1, n_mfcc, size, channels)))).shape[-1])
     if not 0 <= filter_index < width:
         raise ParameterError(f"Layer {layer.name!r} has {width} units, counted from 0. Received: {filter_index}")
 
@@ -74,7 +74,7 @@ def generate_pattern(
         for _ in tf.range(iterations):
             with tf.GradientTape() as tape:
                 tape.watch(x)
-                activation = _pre_activation(layer, below(x))[:, filter_index]
+                activation = pre_activation(layer, below(x))[:, filter_index]
             gradient = tape.gradient(activation, x)
             x += step * gradient / (tf.sqrt(tf.reduce_mean(gradient**2)) + 1e-8)
         return x
@@ -92,6 +92,8 @@ def _below(model: Any, layer: Any, size: int) -> Any:
     if size == frames:
         return part
     try:
+        if not is_convolution(layer):
+            raise ValueError("a dense layer has one weight a place")
         resized = keras.Input((n_mfcc, size, channels))
         value = resized
         for inner in part.layers[1:]:  # a chain: the layers between input and `layer`

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cepscope.atomic import save_npz
+from cepscope.atomic import load_npz, save_npz
 from cepscope.errors import CorruptArtifactError
 from cepscope.features import MfccSpec
 
@@ -81,18 +81,18 @@ class Patterns:
         CorruptArtifactError
             If the file is damaged or lacks an array.
         """
+        data = load_npz(path)
         try:
-            with np.load(Path(path), allow_pickle=False) as data:
-                return cls(
-                    units=tuple(str(name) for name in data["units"]),
-                    x=data["x"],
-                    mfcc=data["mfcc"],
-                    spec=MfccSpec.from_dict(json.loads(str(data["spec"]))),
-                    activation=data["activation"],
-                    history=data["history"],
-                    settings=json.loads(str(data["settings"])),
-                )
-        except (OSError, ValueError, KeyError) as error:
+            return cls(
+                units=tuple(str(name) for name in data["units"]),
+                x=data["x"],
+                mfcc=data["mfcc"],
+                spec=MfccSpec.from_dict(json.loads(str(data["spec"]))),
+                activation=data["activation"],
+                history=data["history"],
+                settings=json.loads(str(data["settings"])),
+            )
+        except (ValueError, KeyError) as error:
             raise CorruptArtifactError(
                 f"{path} can't be read as patterns ({error}). Delete it and run `cepscope maximize` again."
             ) from error

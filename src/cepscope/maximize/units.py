@@ -115,7 +115,7 @@ def unit_layers(model: Any, layers: str | Sequence[str] = "all") -> list[Any]:
     return chosen
 
 
-def _pre_activation(layer: Any, value: Any) -> Any:
+def pre_activation(layer: Any, value: Any) -> Any:
     """Return the unsaturated activation of every unit: (batch, units)."""
     if hasattr(layer, "pre_activation"):
         return tf.reduce_mean(layer.pre_activation(value), axis=[1, 2])
@@ -189,9 +189,9 @@ def unit_reader(model: Any, layers: str | Sequence[str] = "all") -> UnitReader:
     def read(x: Any) -> Any:
         values = inputs(x, training=False)
         values = values if isinstance(values, list | tuple) else [values]
-        return tf.concat([_pre_activation(layer, value) for layer, value in zip(chosen, values, strict=True)], axis=1)
+        return tf.concat([pre_activation(layer, value) for layer, value in zip(chosen, values, strict=True)], axis=1)
 
-    widths = [int(_pre_activation(layer, tf.zeros((1, *layer.input.shape[1:]))).shape[-1]) for layer in chosen]
+    widths = [int(pre_activation(layer, tf.zeros((1, *layer.input.shape[1:]))).shape[-1]) for layer in chosen]
     units = tuple(Unit(layer.name, i) for layer, width in zip(chosen, widths, strict=True) for i in range(width))
     return UnitReader(units, read)
 

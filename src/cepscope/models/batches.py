@@ -11,7 +11,7 @@ from cepscope.models.backend import keras
 
 
 class EpochBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of patches, reshuffled each epoch.
+    """Batches of patches of one epoch; `begin` draws the next.
 
     Parameters
     ----------
@@ -42,11 +42,14 @@ class EpochBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self.x, self.y = x, y
         self.batch_size, self.seed, self.shift = min(batch_size, len(x)), seed, shift
         self.drop_remainder = drop_remainder
-        self.epoch = 0
-        self._shuffle()
+        self.begin(0)
 
-    def _shuffle(self) -> None:
-        rng = np.random.default_rng([self.seed, self.epoch])
+    def begin(self, epoch: int) -> None:
+        """Draw the order and the shifts of an epoch.
+
+        To be called by a callback: Keras calls `on_epoch_end` of a data set once more than there are epochs.
+        """
+        rng = np.random.default_rng([self.seed, epoch])
         self.order = rng.permutation(len(self.x))
         self.moves = rng.integers(-self.shift, self.shift + 1, len(self.x))
 
@@ -59,11 +62,6 @@ class EpochBatches(keras.utils.PyDataset):  # type: ignore[misc]
         chosen = self.order[place]
         x = shifted(self.x[chosen], self.moves[place]) if self.shift else self.x[chosen]
         return x if self.y is None else (x, self.y[chosen])
-
-    def on_epoch_end(self) -> None:
-        """Draw the next epoch's order."""
-        self.epoch += 1
-        self._shuffle()
 
 
 def shifted(x: npt.NDArray[np.float32], moves: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

@@ -52,7 +52,7 @@ def pretrain(
     learning_rate : float
         Of Adam.
     momentum : float, optional
-        Plain gradient descent with this momentum instead of Adam; its learning rate is some 50 times larger.
+        Plain gradient descent with this momentum instead of Adam; it needs a far larger learning rate, about 1.
     k, persistent, sparsity, sparsity_cost, weight_decay
         See `CRBMTrainer`.
     seed : int
@@ -96,7 +96,7 @@ def pretrain(
         )
         trainer.prepare((batches.batch_size, *x.shape[1:]))
         trainer.compile(optimizer=optimizer, jit_compile=False)
-        watch = _Watch(rbm.name, "pretraining", epochs, rows, progress)
+        watch = _Watch(rbm.name, "pretraining", epochs, batches, rows, progress)
         trainer.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[watch, *callbacks])
         if depth + 1 < len(rbms):
             x = trainer.predict(x, batch_size=256, verbose=0)
@@ -171,7 +171,7 @@ def fit_classifier(
         jit_compile=False,
     )
     rows: list[Row] = []
-    watch = _Watch("classifier", "fine-tuning", epochs, rows, progress)
+    watch = _Watch("classifier", "fine-tuning", epochs, batches, rows, progress)
     held_out = None if validation is None else (validation[0], _smooth(validation[1], classes, 0.0))
     model.fit(
         batches,
@@ -205,11 +205,17 @@ def load_model(path: str | Path) -> Any:
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Collect a row an epoch, report it, and stop when the loss is no longer a number."""
+    """Give each epoch its batches, collect its row, report it, and stop when the loss is no longer a number."""
 
-    def __init__(self, layer: str, stage: str, epochs: int, rows: list[Row], progress: Progress | None) -> None:
+    def __init__(
+        self, layer: str, stage: str, epochs: int, batches: EpochBatches, rows: list[Row], progress: Progress | None
+    ) -> None:
         super().__init__()
-        self.layer, self.stage, self.epochs, self.rows, self.progress = layer, stage, epochs, rows, progress
+        self.layer, self.stage, self.epochs, self.batches = layer, stage, epochs, batches
+        self.rows, self.progress = rows, progress
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        self.batches.begin(epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         row: Row = {"stage": self.stage, "epoch": epoch + 1}

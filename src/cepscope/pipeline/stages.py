@@ -17,10 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from cepscope.atomic import atomic_path, save_npz, write_text
+from cepscope.atomic import atomic_path, load_npz, save_npz, write_text
 from cepscope.config import RunConfig
 from cepscope.corpora import Corpus, Patches, extract, load_corpus
-from cepscope.errors import CorruptArtifactError
 from cepscope.pipeline.ledger import Ledger
 
 Progress = Callable[[str, int, int], None]  # what is being done, parts done, parts in all
@@ -204,13 +203,9 @@ def stored_sounds(context: Context) -> StoredSounds:
     from cepscope.audio import read_audio
 
     folder = context.folder / "audio"
-    try:
-        with np.load(folder / "sounds.npz", allow_pickle=False) as table:
-            files, errors = [str(name) for name in table["files"]], table["relative_error"]
-    except (OSError, ValueError, KeyError) as error:
-        raise CorruptArtifactError(f"{folder / 'sounds.npz'} can't be read. Run `cepscope invert` again.") from error
-    audio = [read_audio(folder / name)[0] for name in files]
-    return StoredSounds(np.stack(audio), context.patterns.spec.sr, errors)
+    table = load_npz(folder / "sounds.npz")
+    audio = [read_audio(folder / str(name))[0] for name in table["files"]]
+    return StoredSounds(np.stack(audio), context.patterns.spec.sr, table["relative_error"])
 
 
 def run_probe(context: Context) -> list[Path]:
@@ -251,10 +246,8 @@ def run_report(context: Context) -> list[Path]:
 
     folder = context.folder
     rows = load_unit_rows(folder / "patterns" / "units.csv")
-    with np.load(folder / "patterns" / "exemplars.npz", allow_pickle=False) as table:
-        index, activation = table["index"], table["activation"]
-    with np.load(folder / "model" / "filters.npz", allow_pickle=False) as table:
-        filters = {name: table[name] for name in table.files}
+    chosen = load_npz(folder / "patterns" / "exemplars.npz")
+    index, activation = chosen["index"], chosen["activation"]
     waves = {int(i): read_audio(folder / "audio" / "exemplars" / f"{i:05d}.wav")[0] for i in np.unique(index)}
     manifest = json.loads((folder / "features" / "manifest.json").read_text("utf-8"))
     config = context.config
@@ -268,7 +261,7 @@ def run_report(context: Context) -> list[Path]:
         exemplars=index,
         exemplar_activations=activation,
         exemplar_waves=waves,
-        filters=filters,
+        filters=load_npz(folder / "model" / "filters.npz"),
         history=read_history(folder / "model" / "history.csv"),
         title=config.report.title or f"What a network trained on {context.patches.corpus_name} listens for",
         synthetic=bool(manifest.get("synthetic")),
