@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from cepscope import maximize as maximize
     from cepscope.corpora import Corpus as Corpus
     from cepscope.corpora import Patches as Patches
-    from cepscope.corpora.extract import extract as extract
     from cepscope.corpora import load_corpus as load_corpus
+    from cepscope.corpora.extract import extract as extract
     from cepscope.features import MfccSpec as MfccSpec
     from cepscope.features import mfcc as mfcc
     from cepscope.invert import Sounds as Sounds

@@ -136,7 +136,16 @@ def load_npz(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
         # an own file, because np.load leaves its own open on error
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as data:
             return {name: data[name] for name in data.files}
-    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, AttributeError, TypeError, OSError, EOFError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        ValueError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        OSError,
+        EOFError,
+    ) as error:
         raise CorruptArtifactError(f"{path} can't be read as arrays ({error}); run its stage again") from error
 
 

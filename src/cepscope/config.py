@@ -76,18 +76,18 @@ class ModelConfig(_Section):
 class TrainConfig(_Section):
     """Both trainings; see `cepscope.models.pretrain` and `cepscope.models.fit_classifier`."""
 
-    pretrain_epochs: NaturalNumber = 6
+    pretrain_epochs: NaturalNumber = 3
     pretrain_learning_rate: Positive = 1e-3
     k: Count = 1
     persistent: bool = False
     sparsity: Share = 0.05
     sparsity_cost: NotNegative = 1.0
     weight_decay: NotNegative = 1e-4
-    epochs: Count = 30
+    epochs: Count = 20
     batch_size: Count = 64
-    learning_rate: Positive = 2e-3
+    learning_rate: Positive = 4e-3
     label_smoothing: Share = 0.1
-    shift: NaturalNumber = 4
+    shift: NaturalNumber = 8
 
 
 class MaximizeConfig(_Section):
@@ -108,7 +108,9 @@ class InvertConfig(_Section):
     """The way to sound; see `cepscope.invert.inversion.invert`."""
 
     method: Literal["voiced", "neutral", "librosa"] = "voiced"
+    level: Literal["full_scale", "free"] = "full_scale"
     iterations: NaturalNumber = 20
+    refine_steps: NaturalNumber = 20
     pitch: Annotated[float, Field(ge=20, allow_inf_nan=False)] = 120.0
 
 
@@ -199,6 +201,8 @@ def load_config(
         name, value = parse_set(text)
         values[name] = value
     values |= {_known(name, where=""): value for name, value in (flags or {}).items() if value is not None}
+    if "corpus" in values:
+        values["corpus"] = _absolute(values["corpus"], Path.cwd())
     return _checked(values)
 
 
@@ -236,10 +240,16 @@ def _read_file(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ParameterError(f"{path} is not TOML: {str(error).splitlines()[0]}") from error
     values = {_known(name, where=f"{path}: "): value for name, value in _flat(tables)}
-    corpus = values.get("corpus")
-    if isinstance(corpus, str) and corpus and corpus != BUILT_IN:
-        values["corpus"] = str(path.resolve().parent / Path(corpus).expanduser())
+    if "corpus" in values:
+        values["corpus"] = _absolute(values["corpus"], path.absolute().parent)
     return values
+
+
+def _absolute(corpus: Any, start: Path) -> Any:
+    """Return a corpus's folder such that it is found from anywhere; leave what is no folder to the check."""
+    if not isinstance(corpus, str) or corpus in ("", BUILT_IN):
+        return corpus
+    return os.path.normpath(start / Path(corpus).expanduser())
 
 
 def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:

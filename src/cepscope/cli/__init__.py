@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -18,6 +19,9 @@ class _Stopped(BaseException):
         self.code = code
 
 
+ANYWHERE = ("--quiet", "-q", "--debug", "--verbose", "-v")  # options of every command
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 bad usage or settings, 130 interrupted."""
     sys.exit(_main(arguments))
@@ -26,14 +30,20 @@ def main(arguments: list[str] | None = None) -> None:
 def _main(arguments: list[str] | None) -> int:
     from cepscope.cli import console
     from cepscope.cli.app import app
-    from cepscope.errors import CepscopeError, ParameterError
+    from cepscope.errors import CepscopeError, CepscopeWarning, ParameterError
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for the processes of our own, too
-    warnings.showwarning = console.warn
-    for number, code in ((signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED)):
-        signal.signal(number, _stopper(code))
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    console.settings = console.Settings(debug=bool(os.environ.get("CEPSCOPE_DEBUG")))
+    codes = ((signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED))
+    before = {number: signal.signal(number, _stopper(code)) for number, code in codes}
+    words = _common_first(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(args=arguments)  # exits by itself: 0, or 2 with a line on what was wrong with the command
+        with warnings.catch_warnings():
+            warnings.simplefilter("always" if console.settings.debug else "ignore")
+            warnings.simplefilter("always", CepscopeWarning)
+            warnings.showwarning = console.warn
+            app(args=words, prog_name="cepscope")  # exits by itself: 0, or 2 with a line on what was wrong
     except _Stopped as stopped:
         console.complain("interrupted; what was finished is kept, the same command goes on from there")
         return stopped.code
@@ -42,7 +52,17 @@ def _main(arguments: list[str] | None) -> int:
             raise
         console.complain(f"error: {error or type(error).__name__}")
         return USAGE if isinstance(error, ParameterError) else FAILED
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return 0
+
+
+def _common_first(arguments: list[str]) -> list[str]:
+    """Let the options of every command stand behind the command as well."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    common = [word for word in arguments[:end] if word in ANYWHERE]
+    return common + [word for word in arguments[:end] if word not in ANYWHERE] + arguments[end:]
 
 
 def _stopper(code: int) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,7 @@ import typer
 from cepscope.cli import console
 
 if TYPE_CHECKING:
-    from cepscope.features import MfccSpec
+    from cepscope.config import RunConfig
 
 app = typer.Typer(
     name="cepscope",
@@ -64,13 +65,17 @@ def _version(value: bool) -> None:
 @app.callback()
 def _options(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No messages but warnings and errors.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--verbose", "--debug", "-v", help="Show all warnings, and where an error comes from.")
+    ] = False,
     _version_wanted: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    console.settings.quiet = quiet
-    console.settings.debug = debug
+    console.settings.quiet |= quiet
+    console.settings.debug |= debug
+    if debug:
+        warnings.simplefilter("always")
 
 
 def _default_folder(corpus: str) -> Path:
@@ -92,24 +97,26 @@ def run(
     Stages whose settings and inputs have not changed are skipped.
     """
     from cepscope.config import load_config
-    from cepscope.pipeline import run_stages
+    from cepscope.corpora import load_corpus
+    from cepscope.pipeline import corpus_rate
 
     flags = {"corpus": corpus, "seed": seed, "strict": strict or None}
     settings = load_config(config, overrides=set_ or (), flags=flags)
     folder = out or _default_folder(settings.corpus)
-    console.say(
-        f"cepscope trains a network on {settings.corpus}, then finds, sounds out and checks what its units prefer."
+    found = load_corpus(settings.corpus, seed=settings.seed)
+    settings.features.spec(corpus_rate(found))  # a front end that does not fit is known before anything is made
+    train, test = len(found.split("train")), len(found.split("test"))
+    opening = (
+        f"{found.name}: {train} clips of {len(found.labels)} classes to train on, {test} held out.",
+        "A network is trained on them; what each of its units prefers is searched for, made audible and checked.",
+        f"That takes a few minutes on two cores; what is done already is skipped. Everything goes to {folder}.",
     )
-    console.say(
-        "Training and the search take most of the time: a few minutes on two cores. What is done already is skipped."
-    )
-    console.say(f"Everything goes to {folder}.")
     started = time.perf_counter()
-    with console.progress() as bars:
-        run_stages(folder, settings, progress=bars.update, notify=console.stage_done)
+    _run_stages(folder, settings, opening=opening)
     page = folder / "report" / "index.html"
     summary = _summary(folder)
-    console.say(f"Done in {console.duration(time.perf_counter() - started)}. Open {page}")
+    units = sum(layer["units"] for layer in summary["layers"].values())
+    console.say(f"Done in {console.duration(time.perf_counter() - started)}: {units} units on one page. Open")
     if as_json:
         typer.echo(json.dumps({"run": str(folder), "page": str(page), **summary}))
     else:
@@ -133,7 +140,6 @@ def extract(
     """Extract MFCCs: patches of a corpus into a run, or the whole of some sound files into an .npz."""
     from cepscope.config import load_config
     from cepscope.errors import ParameterError
-    from cepscope.pipeline import run_stages
 
     sources = sources or []
     files = [Path(source) for source in sources if not Path(source).is_dir() and Path(source).suffix]
@@ -144,47 +150,39 @@ def extract(
         config, overrides=set_ or (), flags={"corpus": corpus, "seed": seed, "strict": strict or None}
     )
     if files:
-        typer.echo(str(_extract_files(files, settings.features, out)))
+        from cepscope.cli.arrays import extract_files
+
+        typer.echo(str(extract_files(files, settings.features, out)))
         return
     folder = out or _default_folder(settings.corpus)
-    with console.progress() as bars:
-        run_stages(folder, settings, only="extract", progress=bars.update, notify=console.stage_done)
+    _run_stages(folder, settings, only="extract")
     typer.echo(str(folder / "features"))
 
 
-def _extract_files(files: list[Path], features: Any, out: Path | None) -> Path:
-    import numpy as np
-
-    from cepscope.atomic import save_npz
-    from cepscope.audio import read_audio
-    from cepscope.errors import ParameterError
-    from cepscope.features import mfcc
-
-    target = out or files[0].with_suffix(".npz")
-    if target.suffix != ".npz":
-        raise ParameterError(f"--out must end in .npz for sound files. Received: {target}")
-    arrays: dict[str, Any] = {}
-    spec = None
-    for file in files:
-        audio, rate = read_audio(file)
-        if spec is None:
-            spec = features.spec(rate)
-        if rate != spec.sr:
-            audio, _ = read_audio(file, sr=spec.sr)
-        name = file.stem if file.stem not in arrays else f"{file.stem}-{len(arrays)}"
-        arrays[name] = mfcc(audio, spec)
-    assert spec is not None  # noqa: S101 (there is at least one file)
-    save_npz(target, **arrays, spec=np.array(json.dumps(spec.to_dict())))
-    return target
-
-
 def _stage(name: str, folder: Path, set_: list[str] | None, flags: dict[str, Any] | None = None) -> Path:
-    from cepscope.pipeline import run_stages, stored_config
+    from cepscope.pipeline import stored_config
 
-    settings = stored_config(folder, overrides=tuple(set_ or ()), flags=flags)
-    with console.progress() as bars:
-        run_stages(folder, settings, only=name, progress=bars.update, notify=console.stage_done)
+    _run_stages(folder, stored_config(folder, overrides=tuple(set_ or ()), flags=flags), only=name)
     return folder
+
+
+def _run_stages(folder: Path, settings: RunConfig, *, only: str | None = None, opening: tuple[str, ...] = ()) -> None:
+    from cepscope.pipeline import Outcome, run_stages
+
+    lines = list(opening)  # said once it is sure that there is something to do
+
+    def starting(stage: str) -> None:
+        while lines:
+            console.say(lines.pop(0))
+        console.stage_starting(stage)
+
+    def notify(outcome: Outcome) -> None:
+        while lines:
+            console.say(lines.pop(0))
+        console.stage_done(outcome)
+
+    with console.progress() as bars:
+        run_stages(folder, settings, only=only, progress=bars.update, starting=starting, notify=notify)
 
 
 @app.command()
@@ -216,69 +214,12 @@ def invert(
     """
     flags = {"invert.method": method.value if method else None, "invert.pitch": pitch, "seed": seed}
     if source.suffix in ARRAYS:
-        for path in _invert_array(source, out, config, sr, set_, flags):
+        from cepscope.cli.arrays import invert_array
+
+        for path in invert_array(source, out, config, sr, set_, flags):
             typer.echo(str(path))
         return
     typer.echo(str(_stage("invert", source, set_, flags) / "audio"))
-
-
-def _invert_array(
-    source: Path,
-    out: Path | None,
-    config: Path | None,
-    sr: int | None,
-    set_: list[str] | None,
-    flags: dict[str, Any],
-) -> list[Path]:
-    from cepscope.audio import write_wav
-    from cepscope.config import load_config
-    from cepscope.errors import ParameterError
-    from cepscope.invert.inversion import invert as invert_mfcc
-
-    arrays, stored = _read_arrays(source)
-    settings = load_config(config, overrides=set_ or (), flags={**flags, "features.sr": sr})
-    if stored is None and not settings.features.sr:
-        raise ParameterError(f"{source} does not say its front end. Give at least --sr, or a --spec file.")
-    spec = stored or settings.features.spec(settings.features.sr)
-    sounds = {}
-    with console.progress() as bars:
-        for done, (name, values) in enumerate(arrays.items(), start=1):
-            found = invert_mfcc(values, spec, **settings.invert.model_dump(), seed=settings.seed)
-            for i, audio in enumerate(found.audio):
-                sounds[name if len(found) == 1 else f"{name}-{i}"] = audio
-            bars.update("invert", done, len(arrays))
-    if len(sounds) == 1 and (out is None or out.suffix == ".wav"):
-        paths = [out or source.with_suffix(".wav")]
-    else:
-        folder = out or source.with_suffix("")
-        if folder.suffix:
-            raise ParameterError(f"There are {len(sounds)} sounds: --out must be a folder. Received: {out}")
-        paths = [folder / f"{name.replace('/', '-')}.wav" for name in sounds]
-    for path, audio in zip(paths, sounds.values(), strict=True):
-        write_wav(path, audio, spec.sr)
-    return paths
-
-
-def _read_arrays(source: Path) -> tuple[dict[str, Any], MfccSpec | None]:
-    import numpy as np
-
-    from cepscope.errors import DataError
-    from cepscope.features import MfccSpec
-
-    try:
-        loaded = np.load(source, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {source.stem: loaded}, None
-        with loaded:
-            arrays = {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{source} can't be read as arrays of numbers: {error}") from error
-    spec = MfccSpec.from_dict(json.loads(str(arrays.pop("spec")))) if "spec" in arrays else None
-    if "mfcc" in arrays and "units" in arrays:  # patterns of a run
-        arrays = {"mfcc": arrays["mfcc"]}
-    if not arrays:
-        raise DataError(f"{source} holds no arrays.")
-    return arrays, spec
 
 
 @app.command()

@@ -6,19 +6,22 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import cepscope
 from cepscope.atomic import sha256, write_text
-from cepscope.errors import CorruptArtifactError, DataError
+from cepscope.errors import CepscopeError, CorruptArtifactError, DataError, ParameterError
 
 PACKAGES = ("tensorflow", "keras", "librosa", "numpy", "scipy", "soundfile", "scikit-learn", "matplotlib")
 FILE = "run.json"
+SETTINGS = "run.toml"
 LOCK = ".lock"
 
 
@@ -26,6 +29,22 @@ def fingerprint(**parts: Any) -> str:
     """Return a short key of settings and inputs: equal parts give equal keys."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@cache
+def code_version(*rooms: str) -> str:
+    """Return a key of the code of some rooms: a stage is run again when what it runs has changed."""
+    home = Path(cepscope.__file__).parent
+    files = sorted(path for room in rooms for path in _sources(home / room))
+    return fingerprint(
+        version=cepscope.__version__, files={path.relative_to(home).as_posix(): sha256(path) for path in files}
+    )
+
+
+def _sources(room: Path) -> list[Path]:
+    if not room.is_dir():
+        return [room.with_suffix(".py")]
+    return [path for path in room.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
 
 
 def versions() -> dict[str, str]:
@@ -61,15 +80,18 @@ class Ledger:
                     f"{path} is damaged ({error}). Delete it: the stages will be run again."
                 ) from error
 
+    def entry(self, stage: str) -> dict[str, Any]:
+        """Return what was recorded of a finished stage; empty if it was not finished."""
+        found = self.record["stages"].get(stage, {})
+        return dict(found) if found.get("fingerprint") else {}
+
     def outputs(self, stage: str) -> dict[str, str]:
-        """Return path to sha256 of what a stage wrote, by its own account."""
-        entry = self.record["stages"].get(stage, {})
-        return dict(entry.get("outputs", {}))
+        """Return path to sha256 of what a finished stage wrote, by its own account."""
+        return dict(self.entry(stage).get("outputs", {}))
 
     def is_current(self, stage: str, key: str) -> bool:
         """Tell whether a stage was finished with these settings and inputs and its outputs are intact."""
-        entry = self.record["stages"].get(stage, {})
-        return entry.get("fingerprint") == key and self.is_intact(stage)
+        return self.entry(stage).get("fingerprint") == key and self.is_intact(stage)
 
     def is_intact(self, stage: str) -> bool:
         """Tell whether every file that a stage wrote is there, unchanged."""
@@ -79,9 +101,19 @@ class Ledger:
         )
 
     def begin(self, stage: str) -> None:
-        """Forget a stage before it is run again, so that a kill leaves no false claim."""
-        if self.record["stages"].pop(stage, None) is not None:
-            self._write()
+        """Withdraw a stage's claim before it is run again, and remove those of its files that are not intact.
+
+        What it wrote stays listed: `finish` removes what it does not write again.
+        """
+        found = self.record["stages"].get(stage)
+        if found is None:
+            return
+        for name, digest in found.get("outputs", {}).items():
+            path = self.folder / name
+            if path.is_file() and sha256(path) != digest:
+                path.unlink()
+        self.record["stages"][stage] = {"outputs": found.get("outputs", {})}
+        self._write()
 
     def finish(
         self,
@@ -90,17 +122,22 @@ class Ledger:
         outputs: Iterable[Path],
         *,
         seconds: float,
+        settings: Mapping[str, Any],
         inputs: Mapping[str, str],
         seed: int,
     ) -> None:
-        """Record a finished stage."""
+        """Record a finished stage; remove what it wrote once and now does not."""
+        written = {path.relative_to(self.folder).as_posix(): sha256(path) for path in sorted(outputs)}
+        for name in set(self.record["stages"].get(stage, {}).get("outputs", {})) - set(written):
+            (self.folder / name).unlink(missing_ok=True)
         self.record["stages"][stage] = {
             "fingerprint": key,
             "seconds": round(seconds, 2),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "seed": seed,
+            "settings": dict(settings),
             "inputs": dict(inputs),
-            "outputs": {path.relative_to(self.folder).as_posix(): sha256(path) for path in sorted(outputs)},
+            "outputs": written,
         }
         self._write()
 
@@ -121,9 +158,14 @@ def run_folder(folder: Path) -> Iterator[None]:
     ------
     DataError
         If the folder can't be written, or another process works in it.
+    ParameterError
+        If it holds something, but no run: a run's files would mix with what is there.
     """
+    folder = folder.absolute()
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     lock = folder / LOCK
+    _refuse_foreign(folder)
+    fresh = not (folder.is_dir() and any(folder.iterdir()))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -135,11 +177,25 @@ def run_folder(folder: Path) -> Iterator[None]:
         ) from error
     try:
         yield
+    except CepscopeError:
+        if fresh and not (folder / SETTINGS).is_file():  # no stage was finished
+            shutil.rmtree(folder / "features", ignore_errors=True)
+        raise
     finally:
         lock.unlink(missing_ok=True)
         for path in made:  # innermost first; a folder with anything in it stays
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if not folder.is_dir() or (folder / SETTINGS).is_file() or (folder / FILE).is_file():
+        return
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if names and names != ["features"]:  # a first extraction that was killed goes on
+        raise ParameterError(
+            f"The output folder {folder} holds {names[0]} and no run. Choose a new or an empty one with --out."
+        )
 
 
 def _take(lock: Path) -> None:

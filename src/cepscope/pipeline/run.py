@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from typing import Any
 
 from cepscope.atomic import sha256, write_text
 from cepscope.config import RunConfig, load_config, to_toml
-from cepscope.errors import CorruptArtifactError, NotFittedError
+from cepscope.errors import CorruptArtifactError, NotFittedError, ParameterError
 from cepscope.pipeline import stages
-from cepscope.pipeline.ledger import Ledger, fingerprint, run_folder, versions
+from cepscope.pipeline.ledger import SETTINGS, Ledger, code_version, fingerprint, run_folder
 from cepscope.pipeline.stages import Context, Progress
 
 
@@ -27,6 +28,8 @@ class Stage:
         Stages whose files it reads.
     sections : tuple of str
         Settings that it depends on, besides the seed.
+    rooms : tuple of str
+        Whose code it runs.
     run : callable
         Does the work and gives the files that it wrote.
     """
@@ -34,16 +37,23 @@ class Stage:
     name: str
     needs: tuple[str, ...]
     sections: tuple[str, ...]
+    rooms: tuple[str, ...]
     run: Callable[[Context], list[Path]]
 
 
 STAGES = (
-    Stage("extract", (), ("corpus", "strict", "features"), stages.run_extract),
-    Stage("train", ("extract",), ("model", "train"), stages.run_train),
-    Stage("maximize", ("extract", "train"), ("maximize",), stages.run_maximize),
-    Stage("invert", ("maximize",), ("invert",), stages.run_invert),
-    Stage("probe", ("extract", "train", "maximize", "invert"), ("report",), stages.run_probe),
-    Stage("report", ("extract", "train", "maximize", "invert", "probe"), ("report",), stages.run_report),
+    Stage("extract", (), ("corpus", "strict", "features"), ("corpora", "features", "audio"), stages.run_extract),
+    Stage("train", ("extract",), ("model", "train"), ("models",), stages.run_train),
+    Stage("maximize", ("extract", "train"), ("maximize",), ("maximize", "models"), stages.run_maximize),
+    Stage("invert", ("maximize",), ("invert",), ("invert", "features"), stages.run_invert),
+    Stage(
+        "probe",
+        ("extract", "train", "maximize", "invert"),
+        ("report",),
+        ("probe", "maximize", "models", "features", "audio"),
+        stages.run_probe,
+    ),
+    Stage("report", ("extract", "train", "maximize", "invert", "probe"), ("report",), ("report",), stages.run_report),
 )
 NAMES = tuple(stage.name for stage in STAGES)
 
@@ -63,6 +73,7 @@ def run_stages(
     *,
     only: str | None = None,
     progress: Progress | None = None,
+    starting: Callable[[str], None] | None = None,
     notify: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome]:
     """Run every stage, or one, in a run's folder.
@@ -76,6 +87,8 @@ def run_stages(
         A single stage; those before it must be done.
     progress : callable, optional
         Called with (what, parts done, parts in all).
+    starting : callable, optional
+        Called with the name of each stage that is not skipped, before it.
     notify : callable, optional
         Called after each stage.
 
@@ -89,6 +102,9 @@ def run_stages(
         If `only` needs a stage that was not run.
     CorruptArtifactError
         If `only` needs a file that was changed.
+    ParameterError
+        If `only` needs a stage that was run with other settings or before its own inputs changed, or the
+        folder holds something else than a run.
     """
     folder = Path(folder).resolve()
     outcomes = []
@@ -100,8 +116,9 @@ def run_stages(
         for stage in STAGES:
             if only is not None and stage.name != only:
                 continue
-            _require(ledger, stage, chosen=only is not None)
-            outcome = _run_stage(stage, context)
+            if only is not None:
+                _require(ledger, stage, config)
+            outcome = _run_stage(stage, context, starting)
             outcomes.append(outcome)
             if notify:
                 notify(outcome)
@@ -118,19 +135,19 @@ def stored_config(
     NotFittedError
         If there is no run in that folder.
     """
-    path = Path(folder) / "run.toml"
+    path = Path(folder) / SETTINGS
     if not path.is_file():
         raise NotFittedError(
-            f"There is no run in {folder}: it has no run.toml. Start one with `cepscope run --out {folder}`."
+            f"There is no run in {folder}: it has no {SETTINGS}. Start one with `cepscope run --out {folder}`."
         )
     return load_config(path, overrides=overrides, flags=flags, environment={})
 
 
-def _require(ledger: Ledger, stage: Stage, *, chosen: bool) -> None:
-    """Refuse a single stage whose inputs are missing or were changed."""
-    if not chosen:
-        return
-    for name in stage.needs:
+def _require(ledger: Ledger, stage: Stage, config: RunConfig) -> None:
+    """Refuse a single stage whose inputs are missing, were changed, or are not those of these settings."""
+    values = _plain(config.model_dump(mode="json"))
+    for needed in (other for other in STAGES if other.name in stage.needs):
+        name = needed.name
         if not ledger.outputs(name):
             raise NotFittedError(
                 f"`{stage.name}` needs `{name}`, which was not run in {ledger.folder}. Run `cepscope {name}` first."
@@ -139,41 +156,69 @@ def _require(ledger: Ledger, stage: Stage, *, chosen: bool) -> None:
             raise CorruptArtifactError(
                 f"A file of `{name}` in {ledger.folder} is missing or was changed. Run `cepscope {name}` again."
             )
+        was = {**ledger.entry(name)["settings"], "seed": ledger.entry(name)["seed"]}
+        now = _own(needed, values) | {"seed": config.seed}
+        if changed := [key for key in now if now[key] != was.get(key)]:
+            raise ParameterError(
+                f"`{name}` was run with {changed[0]}={was.get(changed[0])}. Received: {now[changed[0]]}. "
+                f"Run `cepscope {name}` with the new setting first, or `cepscope run`."
+            )
+        if needed.needs and ledger.entry(name)["inputs"] != _inputs(ledger, needed):
+            raise ParameterError(
+                f"`{name}` was run before its inputs changed. Run `cepscope {name} {ledger.folder}` first."
+            )
 
 
-def _run_stage(stage: Stage, context: Context) -> Outcome:
+def _run_stage(stage: Stage, context: Context, starting: Callable[[str], None] | None) -> Outcome:
     ledger, config = context.ledger, context.config
-    inputs = _corpus_sums(context) if stage.name == "extract" else {}
-    for name in stage.needs:
-        inputs |= ledger.outputs(name)
-    values = config.model_dump(mode="json")
-    own = {name: values[name] for name in stage.sections}
-    key = fingerprint(stage=stage.name, settings=own, seed=config.seed, inputs=inputs, versions=versions())
+    values = _plain(config.model_dump(mode="json"))
+    own = _own(stage, values)
+    inputs = _corpus_sums(context) if stage.name == "extract" else _inputs(ledger, stage)
+    code = code_version(*stage.rooms)
+    key = fingerprint(stage=stage.name, settings=own, seed=config.seed, inputs=inputs, code=code)
     if ledger.is_current(stage.name, key):
         return Outcome(stage.name, skipped=True, seconds=0.0)
+    if starting:
+        starting(stage.name)
     ledger.begin(stage.name)
     started = time.perf_counter()
     outputs = stage.run(context)
     seconds = time.perf_counter() - started
-    write_text(context.folder / "run.toml", to_toml(config))
-    ledger.describe(settings=_without_infinity(values))
+    write_text(context.folder / SETTINGS, to_toml(config))
+    ledger.describe(settings=values)
     recorded = {"corpus": fingerprint(**inputs)} if stage.name == "extract" else inputs
-    ledger.finish(stage.name, key, outputs, seconds=seconds, inputs=recorded, seed=config.seed)
+    ledger.finish(stage.name, key, outputs, seconds=seconds, settings=own, inputs=recorded, seed=config.seed)
     return Outcome(stage.name, skipped=False, seconds=seconds)
+
+
+def _inputs(ledger: Ledger, stage: Stage) -> dict[str, str]:
+    return {path: digest for name in stage.needs for path, digest in ledger.outputs(name).items()}
+
+
+def _own(stage: Stage, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a stage by name, as ``train.epochs``."""
+    own: dict[str, Any] = {}
+    for section in stage.sections:
+        value = values[section]
+        own |= {f"{section}.{name}": v for name, v in value.items()} if isinstance(value, dict) else {section: value}
+    return own
 
 
 def _corpus_sums(context: Context) -> dict[str, str]:
     """Return the checksum of every clip, with what is said of it."""
     corpus = context.corpus
     return {
-        corpus.relative(
-            clip
-        ): f"{sha256(clip.path) if clip.path.is_file() else ''} {clip.label} {clip.speaker} {clip.split}"
+        corpus.relative(clip): fingerprint(
+            content=sha256(clip.path), label=clip.label, speaker=clip.speaker, split=clip.split
+        )
         for clip in corpus.clips
     }
 
 
-def _without_infinity(values: Any) -> Any:
+def _plain(values: Any) -> Any:
+    """Return values as JSON can hold them and gives them back: an infinite number becomes None."""
     if isinstance(values, dict):
-        return {name: _without_infinity(value) for name, value in values.items()}
-    return None if isinstance(values, float) and values in (float("inf"), float("-inf")) else values
+        return {name: _plain(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_plain(value) for value in values]
+    return None if isinstance(values, float) and math.isinf(values) else values

@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 
 from cepscope.atomic import atomic_path, load_npz, save_npz, write_text
+from cepscope.audio import read_audio
 from cepscope.config import RunConfig
 from cepscope.corpora import Corpus, Patches, extract, load_corpus
+from cepscope.errors import DataError
 from cepscope.pipeline.ledger import Ledger
 
 Progress = Callable[[str, int, int], None]  # what is being done, parts done, parts in all
@@ -65,14 +67,12 @@ class Context:
 
 def corpus_rate(corpus: Corpus) -> int:
     """Return the sampling rate in Hz of the corpus's first readable clip."""
-    import soundfile as sf
-
     for clip in corpus.clips:
         try:
-            return int(sf.info(clip.path).samplerate)
-        except (OSError, RuntimeError):
+            return read_audio(clip.path)[1]
+        except DataError:
             continue
-    return 16000
+    raise DataError(f"No clip of {corpus.root} can be read; expected WAV, FLAC, Ogg or MP3.")
 
 
 def run_extract(context: Context) -> list[Path]:
@@ -88,10 +88,7 @@ def run_extract(context: Context) -> list[Path]:
     )
     context.__dict__["patches"] = keep
     names = {shard["file"] for shard in json.loads((folder / "manifest.json").read_text("utf-8"))["shards"]}
-    for old in folder.glob("*.npz"):  # of other settings or recordings
-        if old.name not in names | {"scaler.npz"}:
-            old.unlink()
-    return [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    return [folder / name for name in sorted({"manifest.json", "scaler.npz", *names})]
 
 
 def run_train(context: Context) -> list[Path]:
@@ -140,10 +137,9 @@ def run_train(context: Context) -> list[Path]:
     )
     paths = [folder / name for name in ("model.keras", "history.csv", "filters.npz")]
     folder.mkdir(parents=True, exist_ok=True)
+    model.optimizer.build(model.trainable_variables)  # Keras can't load an optimizer that was never used
     with atomic_path(paths[0]) as temporary:
-        inner = temporary.with_name(temporary.name + ".keras")  # Keras insists on the ending
-        model.save(inner)
-        inner.replace(temporary)
+        model.save(temporary)
     write_text(paths[1], _history_csv(rows))
     save_npz(paths[2], **model_filters(model))
     context.__dict__["model"] = model
@@ -175,8 +171,6 @@ def run_invert(context: Context) -> list[Path]:
     settings = context.config.invert.model_dump()
     sounds = invert(context.patterns, **settings, seed=context.config.seed, progress=context.counter("invert"))
     folder = context.folder / "audio"
-    for old in folder.glob("*.wav"):  # of units that are no longer asked for
-        old.unlink()
     paths = sounds.save_wavs(folder)
     table = folder / "sounds.npz"
     save_npz(
@@ -200,8 +194,6 @@ class StoredSounds:
 
 def stored_sounds(context: Context) -> StoredSounds:
     """Read the sounds of a run, in the order of its patterns."""
-    from cepscope.audio import read_audio
-
     folder = context.folder / "audio"
     table = load_npz(folder / "sounds.npz")
     audio = [read_audio(folder / str(name))[0] for name in table["files"]]
@@ -228,8 +220,6 @@ def run_probe(context: Context) -> list[Path]:
     scores.save_csv(paths[0])
     scores.save_summary(paths[1])
     save_npz(paths[2], index=scores.exemplars, activation=scores.exemplar_activations)
-    for old in audio.glob("*.wav"):
-        old.unlink()
     for index in np.unique(scores.exemplars):
         path = audio / f"{index:05d}.wav"  # its place among the held-out clips
         write_wav(path, patches.load_wave(patches.test.paths[index]), patches.spec.sr)
@@ -239,7 +229,6 @@ def run_probe(context: Context) -> list[Path]:
 
 def run_report(context: Context) -> list[Path]:
     """Everything to one page."""
-    from cepscope.audio import read_audio
     from cepscope.probe import load_unit_rows
     from cepscope.report import write_page
     from cepscope.report.assemble import assemble

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cepscope.atomic import sha256
+from cepscope.config import RunConfig, load_config
+from cepscope.errors import CorruptArtifactError, DataError, NotFittedError, ParameterError
+from cepscope.pipeline import NAMES, run_stages, stored_config
+from cepscope.pipeline.ledger import Ledger, code_version, run_folder
+
+# Keras 3 converts variables in a way that NumPy 2 deprecates
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+
+SMALL = (
+    "features.sr=8000", "features.frames=48", "model.filters=[3, 4]", "train.pretrain_epochs=1", "train.epochs=2",
+    "maximize.steps=4", "invert.iterations=1", "invert.refine_steps=0", "report.exemplars=2",
+)  # fmt: skip
+UNITS = [f"crbm1-{i}" for i in range(3)] + [f"crbm2-{i}" for i in range(4)] + [f"logits-{i}" for i in range(2)]
+
+
+@pytest.fixture(scope="session")
+def two_digits(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of real clips, by class: two digits by 12 voices."""
+    folder = tmp_path_factory.mktemp("corpus") / "two-digits"
+    for digit in ("one", "two"):
+        (folder / digit).mkdir(parents=True)
+        for clip in sorted((project_root / "data" / "spoken-digits" / "audio").glob(f"{digit}_*_0.flac"))[:12]:
+            shutil.copy(clip, folder / digit)
+    return folder
+
+
+def settings(corpus: Path, *more: str) -> RunConfig:
+    return load_config(overrides=(*SMALL, *more), flags={"corpus": str(corpus)}, environment={})
+
+
+@pytest.fixture(scope="module")
+def finished(two_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "deep" / "run"
+    outcomes = run_stages(folder, settings(two_digits))
+    assert [outcome.stage for outcome in outcomes if not outcome.skipped] == list(NAMES)
+    return folder
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def redone(folder: Path, config: RunConfig, only: str | None = None) -> list[str]:
+    return [outcome.stage for outcome in run_stages(folder, config, only=only) if not outcome.skipped]
+
+
+def test_a_run_leaves_exactly_its_artifacts(finished: Path) -> None:
+    files = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
+    exemplars = {name for name in files if name.startswith("audio/exemplars/")}
+    shards = {name for name in files if name.startswith("features/mfcc-")}
+    assert exemplars
+    assert shards
+    assert files - exemplars - shards == {
+        "run.toml", "run.json", "features/manifest.json", "features/scaler.npz", "model/model.keras",
+        "model/history.csv", "model/filters.npz", "patterns/patterns.npz", "patterns/units.csv",
+        "patterns/summary.json", "patterns/exemplars.npz", "audio/sounds.npz", "report/index.html",
+        *(f"audio/{unit}.wav" for unit in UNITS),
+    }  # fmt: skip
+    with wave.open(str(finished / "audio" / "crbm1-2.wav")) as file:
+        assert (file.getframerate(), file.getnframes()) == (8000, 47 * 80)
+
+
+def test_the_record_holds_what_was_read_and_written(finished: Path, two_digits: Path) -> None:
+    record = json.loads((finished / "run.json").read_text())
+    assert record["settings"]["train"]["epochs"] == 2
+    assert {"cepscope", "python", "tensorflow", "keras", "librosa", "numpy", "scipy"} <= record["versions"].keys()
+    assert list(record["stages"]) == list(NAMES)
+    for entry in record["stages"].values():
+        assert entry["seconds"] >= 0
+        assert all(sha256(finished / name) == digest for name, digest in entry["outputs"].items())
+    assert record["stages"]["invert"]["inputs"] == record["stages"]["maximize"]["outputs"]
+    assert stored_config(finished) == settings(two_digits)
+
+
+def test_the_page_shows_every_unit(finished: Path) -> None:
+    page = (finished / "report" / "index.html").read_text("utf-8")
+    assert page.count("<audio") == len(UNITS)
+
+
+def test_what_is_unchanged_is_skipped(finished: Path, two_digits: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    assert redone(finished, settings(two_digits)) == []
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()} == before
+
+
+def test_another_run_with_the_same_seed_has_the_same_bits(finished: Path, two_digits: Path, tmp_path: Path) -> None:
+    run_stages(tmp_path / "again", settings(two_digits))
+    for name in ("patterns/patterns.npz", "patterns/units.csv", *(f"audio/{unit}.wav" for unit in UNITS)):
+        assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+def test_another_seed_gives_other_patterns(copy: Path, two_digits: Path) -> None:
+    before = np.load(copy / "patterns" / "patterns.npz")["x"]
+    assert "maximize" in redone(copy, settings(two_digits, "seed=1"))
+    assert not np.array_equal(np.load(copy / "patterns" / "patterns.npz")["x"], before)
+
+
+def test_a_damaged_file_is_made_again_and_nothing_else(copy: Path, two_digits: Path) -> None:
+    sound = copy / "audio" / "crbm2-1.wav"
+    good = sound.read_bytes()
+    sound.write_bytes(good[:-2] + b"\x7f\x7f")
+    assert redone(copy, settings(two_digits)) == ["invert"]
+    assert sound.read_bytes() == good
+
+
+def test_a_tampered_shard_is_computed_again(copy: Path, two_digits: Path) -> None:
+    shard = next((copy / "features").glob("mfcc-*.npz"))
+    digest = sha256(shard)
+    with np.load(shard) as data:
+        arrays = {name: data[name] for name in data.files}
+    np.savez_compressed(shard, **{**arrays, "mfcc": 0 * arrays["mfcc"]})
+    assert redone(copy, settings(two_digits)) == ["extract"]
+    assert sha256(shard) == digest
+
+
+def test_a_changed_setting_is_followed_from_its_stage_on(copy: Path, two_digits: Path) -> None:
+    layers = "maximize.layers=['logits']"
+    assert redone(copy, settings(two_digits, layers)) == ["maximize", "invert", "probe", "report"]
+    sounds = {path.name for path in (copy / "audio").glob("*.wav")}
+    assert sounds == {"logits-0.wav", "logits-1.wav"}  # those of other units are gone
+
+
+def test_a_file_of_someone_else_in_the_run_stays(copy: Path, two_digits: Path) -> None:
+    mine = copy / "audio" / "mine.wav"
+    mine.write_bytes(b"my own recording")
+    redone(copy, settings(two_digits, "invert.pitch=100"))
+    assert mine.read_bytes() == b"my own recording"
+
+
+def test_a_changed_recording_is_noticed(copy: Path, two_digits: Path, tmp_path: Path) -> None:
+    corpus = Path(shutil.copytree(two_digits, tmp_path / "corpus" / "two-digits"))
+    config = settings(corpus)
+    run_stages(copy, config, only="extract")
+    first, second = sorted((corpus / "one").iterdir())[:2]
+    shutil.copy2(first, second)
+    assert redone(copy, config, only="extract") == ["extract"]
+    with pytest.raises(ParameterError, match="`train` was run before its inputs changed"):
+        run_stages(copy, config, only="maximize")
+
+
+def test_a_killed_stage_goes_on(copy: Path, two_digits: Path) -> None:
+    Ledger(copy).begin("maximize")
+    (copy / "patterns" / "patterns.npz").unlink()
+    (copy / ".lock").write_text("999999999")  # of a process that is no more
+    assert redone(copy, settings(two_digits)) == ["maximize"]  # the same bits again: the rest is current
+    assert not (copy / ".lock").exists()
+
+
+def test_two_runs_do_not_share_a_folder(copy: Path, two_digits: Path) -> None:
+    with run_folder(copy), pytest.raises(DataError, match=f"Process {os.getpid()} is working in"):
+        run_stages(copy, settings(two_digits))
+    assert not (copy / ".lock").exists()
+
+
+def test_a_single_stage_wants_those_before_it(finished: Path, copy: Path, two_digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotFittedError, match="`train` needs `extract`"):
+        run_stages(tmp_path / "new", settings(two_digits), only="train")
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(ParameterError, match=r"`extract` was run with features.n_mfcc=20. Received: 13"):
+        run_stages(copy, settings(two_digits, "features.n_mfcc=13"), only="train")
+    (copy / "patterns" / "patterns.npz").write_bytes(b"")
+    with pytest.raises(CorruptArtifactError, match=r"`maximize` .* changed"):
+        run_stages(copy, settings(two_digits), only="invert")
+    with pytest.raises(NotFittedError, match="no run in"):
+        stored_config(tmp_path)
+
+
+def test_a_folder_with_something_else_in_it_is_refused(two_digits: Path) -> None:
+    before = sorted(two_digits.rglob("*"))
+    with pytest.raises(ParameterError, match="holds one and no run"):
+        run_stages(two_digits, settings(two_digits))
+    assert sorted(two_digits.rglob("*")) == before
+
+
+def test_nothing_is_left_of_a_run_that_failed_at_once(two_digits: Path, tmp_path: Path) -> None:
+    corpus = Path(shutil.copytree(two_digits, tmp_path / "corpus"))
+    (corpus / "one" / "a.wav").write_text("hello")
+    with pytest.raises(DataError, match=r"a\.wav"):
+        run_stages(tmp_path / "runs" / "new", settings(corpus, "strict=true"))
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"a\.wav"):
+        run_stages(tmp_path / "empty", settings(corpus, "strict=true"))
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_changed_code_is_noticed() -> None:
+    assert code_version("invert") != code_version("models")
+    assert code_version("invert") == code_version.__wrapped__("invert")
+
+
+def test_sounds_and_page_need_no_tensorflow(copy: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from cepscope.pipeline import stored_config; from cepscope.pipeline.ledger import Ledger\n"
+        "from cepscope.pipeline.stages import Context, run_invert, run_report\n"
+        "folder = Path(sys.argv[1]); context = Context(folder, stored_config(folder), Ledger(folder))\n"
+        "run_invert(context); run_report(context)\n"
+        "print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"
+    )
+    page = copy / "report" / "index.html"
+    page.unlink()
+    done = subprocess.run([sys.executable, "-c", program, str(copy)], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", done.stderr
+    assert page.is_file()
