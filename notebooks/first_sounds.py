@@ -18,6 +18,7 @@
 
 # %%
 import cepscope as cs
+from cepscope.report import plot_mfcc
 
 corpus = cs.load_corpus("spoken-digits")  # ten digits by synthetic voices; a folder of your own works the same way
 corpus
@@ -29,10 +30,10 @@ corpus
 # %%
 spec = cs.MfccSpec(sr=8000, n_mfcc=20, floor=1e-5)
 patches = cs.extract(corpus, spec)
-patches.train.x.shape, patches.test.x.shape
+patches
 
 # %%
-cs.report.plot_mfcc(patches.test.x[0, :, :, 0], spec)
+plot_mfcc(patches.test.x[0], spec, title=f"a real {patches.classes[patches.test.y[0]]}")
 
 # %% [markdown]
 # A convolutional deep belief network: two convolutional RBMs with probabilistic max pooling, trained greedily without
@@ -40,9 +41,9 @@ cs.report.plot_mfcc(patches.test.x[0, :, :, 0], spec)
 
 # %%
 model = cs.build_cdbn(patches.input_shape, patches.classes, filters=(12, 16))
-cs.pretrain(model, patches, epochs=3)
-history = cs.fit_classifier(model, patches, epochs=12)
-model.summary()
+history = cs.pretrain(model, patches, epochs=2)
+history += cs.fit_classifier(model, patches, epochs=8)
+history[-1]
 
 # %%
 cs.visualize_filters(model, "crbm1")
@@ -68,4 +69,4 @@ sounds[logits]
 # And everything on one page:
 
 # %%
-# cs.write_report("runs/first-sounds", model, patches, patterns, sounds)
+cs.write_report("first-sounds", model, patches, patterns, sounds, scores=scores, history=history)

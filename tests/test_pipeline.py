@@ -17,9 +17,6 @@ from cepscope.errors import CorruptArtifactError, DataError, NotFittedError, Par
 from cepscope.pipeline import NAMES, run_stages, stored_config
 from cepscope.pipeline.ledger import Ledger, code_version, run_folder
 
-# Keras 3 converts variables in a way that NumPy 2 deprecates
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 SMALL = (
     "features.sr=8000", "features.frames=48", "model.filters=[3, 4]", "train.pretrain_epochs=1", "train.epochs=2",
     "maximize.steps=4", "invert.iterations=1", "invert.refine_steps=0", "report.exemplars=2",

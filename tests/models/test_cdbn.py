@@ -14,8 +14,6 @@ import pytest
 from cepscope.errors import CorruptArtifactError, NotFittedError, ParameterError
 from cepscope.models import ConvolutionalRBM, build_cdbn, load_model
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 
 def _small(**settings: Any) -> keras.Model:
     shapes: dict[str, Any] = {"filters": (4, 6), "kernel_sizes": ((3, 3), (2, 3)), "pool_sizes": ((2, 2), (1, 2))}

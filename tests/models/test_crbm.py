@@ -19,8 +19,6 @@ from cepscope.errors import ParameterError
 from cepscope.models import ConvolutionalRBM
 from cepscope.models.trainer import surrogate_loss
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 Array = npt.NDArray[np.float64]
 
 

@@ -13,8 +13,6 @@ from cepscope.errors import CepscopeError, ParameterError
 from cepscope.models import CRBMTrainer, build_cdbn, fit_classifier, pretrain
 from cepscope.models.batches import EpochBatches, shifted
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 Array = npt.NDArray[Any]
 
 

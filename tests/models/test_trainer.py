@@ -15,8 +15,6 @@ import tensorflow as tf
 from cepscope.errors import ParameterError
 from cepscope.models import ConvolutionalRBM, CRBMTrainer
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 Array = npt.NDArray[Any]
 SHAPE = (2, 3, 1)
 

@@ -87,7 +87,7 @@ def generate_pattern(
 
 def _below(model: Any, layer: Any, size: int) -> Any:
     """Return the part of the model that feeds `layer`, for patterns of `size` frames."""
-    part = keras.Model(model.inputs, layer.input)
+    part = keras.Model(model.inputs[0], layer.input)
     n_mfcc, frames, channels = model.inputs[0].shape[1:]
     if size == frames:
         return part

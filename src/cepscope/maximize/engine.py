@@ -2,7 +2,8 @@
 
 The pattern of a unit maximizes its activation above the mean of real speech, in units of the largest that a real clip
 reaches, minus the weighted priors, over a ball in the space of speech (Erhan et al. 2009 maximize over a norm ball of
-the input; here the norm is that of speech). Patterns never see each other: no step, norm or prior runs across the batch.
+the input; here the norm is that of speech). Patterns never see each other: no step, norm or prior runs across the
+batch.
 """
 
 from __future__ import annotations

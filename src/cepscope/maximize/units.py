@@ -184,7 +184,7 @@ def unit_reader(model: Any, layers: str | Sequence[str] = "all") -> UnitReader:
     layers : "all" or sequence of str
     """
     chosen = unit_layers(model, layers)
-    inputs = keras.Model(model.inputs, [layer.input for layer in chosen])
+    inputs = keras.Model(model.inputs[0], [layer.input for layer in chosen])
 
     def read(x: Any) -> Any:
         values = inputs(x, training=False)
@@ -205,5 +205,5 @@ def unit_activations(
 
 def feature_maps(model: Any, layer: Any, x: npt.ArrayLike) -> FloatArray:
     """Return the output of a layer for inputs (n, n_mfcc, frames, 1)."""
-    part = keras.Model(model.inputs, layer.output)
+    part = keras.Model(model.inputs[0], layer.output)
     return np.asarray(part(np.asarray(x, np.float32), training=False), np.float32)

@@ -60,16 +60,10 @@ def visualize_feature_maps(model: Any, layer_name: str, mfccs: npt.ArrayLike) ->
     layer = resolve_layer(model, layer_name)
     shape = tuple(model.input_shape[1:])
     x = np.asarray(mfccs, np.float32)
-    x = (
-        x.reshape(-1, *shape)
-        if x.shape[-len(shape) :] == shape
-        else x[..., None].reshape(-1, *shape)
-        if x.shape[-2:] == shape[:2]
-        else x
-    )
-    if x.shape[1:] != shape or not len(x):
+    x = x if x.shape[-3:] == shape else x[..., None]  # the channel may be left out
+    if x.shape[-3:] != shape or not x.size:
         raise ParameterError(f"`mfccs` must be ([n,] {shape[0]}, {shape[1]}[, 1]). Received: {np.shape(mfccs)}")
-    maps = feature_maps(model, layer, x[:1])[0]
+    maps = feature_maps(model, layer, x.reshape(-1, *shape)[:1])[0]
     if maps.ndim < 3:
         raise ParameterError(f"Layer {layer.name!r} has no maps to draw. Take a convolutional layer.")
     return plot_filters(np.moveaxis(maps, -1, 0)[:MOST], title=f"{layer.name}: feature maps", label="activation")
