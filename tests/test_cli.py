@@ -189,7 +189,7 @@ def test_a_bad_corpus_is_one_clear_line(
     ("arguments", "code", "message"),
     [
         (["run", "words", "--set", "train.epoch=3"], 2, "nearest: train.epochs"),
-        (["run", "words", "--set", "train.epochs=0"], 2, "train.epochs must be"),
+        (["run", "words", "--set", "train.epochs=-1"], 2, "train.epochs must be"),
         (["run", "words", "--set", "features.n_fft=16"], 2, "n_fft"),
         (["run", "words", "--out", "file/run"], 1, "can't be written"),
         (["run", "words", "--out", "file"], 1, "can't be written"),

@@ -74,16 +74,20 @@ class ModelConfig(_Section):
 
 
 class TrainConfig(_Section):
-    """Both trainings; see `cepscope.models.pretrain` and `cepscope.models.fit_classifier`."""
+    """Both trainings; see `cepscope.models.pretrain` and `cepscope.models.fit_classifier`.
 
-    pretrain_epochs: NaturalNumber = 3
+    Epochs of 0 are chosen by the size of the corpus.
+    """
+
+    pretrain: bool = True
+    pretrain_epochs: NaturalNumber = 0
     pretrain_learning_rate: Positive = 1e-3
     k: Count = 1
     persistent: bool = False
     sparsity: Share = 0.05
     sparsity_cost: NotNegative = 1.0
     weight_decay: NotNegative = 1e-4
-    epochs: Count = 20
+    epochs: NaturalNumber = 0
     batch_size: Count = 64
     learning_rate: Positive = 4e-3
     label_smoothing: Share = 0.1

@@ -12,6 +12,7 @@ import pytest
 from cepscope.errors import CepscopeError, ParameterError
 from cepscope.models import CRBMTrainer, build_cdbn, fit_classifier, pretrain
 from cepscope.models.batches import EpochBatches, shifted
+from cepscope.models.train import _enough
 
 Array = npt.NDArray[Any]
 
@@ -173,7 +174,7 @@ def test_divergence_is_said_in_one_line(bars: Any) -> None:
         fit_classifier(_small(), bars.x * np.float32(np.nan), bars.y, epochs=2)
 
 
-@pytest.mark.parametrize("settings", [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": float("nan")}])
+@pytest.mark.parametrize("settings", [{"epochs": -1}, {"batch_size": 0}, {"learning_rate": float("nan")}])
 def test_wrong_settings_are_refused(bars: Any, settings: dict[str, Any]) -> None:
     with pytest.raises(ParameterError, match="must be a positive number"):
         pretrain(_small(), bars.x, **settings)
@@ -194,3 +195,8 @@ def test_data_that_do_not_fit_are_refused(bars: Any) -> None:
         pretrain(_small(), bars.x[..., 0])
     with pytest.raises(ParameterError, match="nothing to pretrain"):
         pretrain(keras.Sequential([keras.Input((8, 16, 1)), keras.layers.Flatten()]), bars.x)
+
+
+@pytest.mark.parametrize(("batches", "expected"), [(100, 20), (40, 20), (10, 80), (1, 200)])
+def test_small_corpora_are_gone_through_more_often(batches: int, expected: int) -> None:
+    assert _enough(20, batches) == expected

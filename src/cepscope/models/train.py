@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from cepscope.models.trainer import CRBMTrainer
 
 FloatArray = npt.NDArray[np.float32]
 Row = dict[str, Any]
+PRETRAIN_EPOCHS, EPOCHS = 3, 20
+FULL = 40  # batches: below it, epochs are added
+MOST = 10  # times the epochs, for tiny corpora
+
 Progress = Callable[[str, int, int, Row], None]  # layer or "classifier", epoch, epochs, the epoch's row
 
 
@@ -24,7 +29,7 @@ def pretrain(
     model: Any,
     data: Any,
     *,
-    epochs: int = 3,
+    epochs: int = 0,
     batch_size: int = 64,
     learning_rate: float = 1e-3,
     momentum: float | None = None,
@@ -47,8 +52,9 @@ def pretrain(
         From `build_cdbn`.
     data : Patches or array [shape=(n, n_mfcc, frames, 1)]
         Of patches the train split is taken.
-    epochs, batch_size : int
-        For each layer.
+    epochs : int
+        For each layer; 0 is 3, or more of a corpus that has fewer than 40 batches.
+    batch_size : int
     learning_rate : float
         Of Adam.
     momentum : float, optional
@@ -71,7 +77,7 @@ def pretrain(
     CepscopeError
         If the training diverges.
     """
-    _positive(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    _positive(epochs=epochs or 1, batch_size=batch_size, learning_rate=learning_rate)
     x = _patches(data)
     rows: list[Row] = []
     rbms = [layer for layer in model.layers if isinstance(layer, ConvolutionalRBM)]
@@ -88,6 +94,7 @@ def pretrain(
             seed=seed + depth,
         )
         batches = EpochBatches(x, batch_size=batch_size, seed=seed + depth, drop_remainder=True)
+        rounds = epochs or _enough(PRETRAIN_EPOCHS, len(batches))
         rbm.visible_offsets.assign(x.mean(axis=(0, 1, 2)))
         optimizer = (
             keras.optimizers.Adam(learning_rate)
@@ -96,8 +103,8 @@ def pretrain(
         )
         trainer.prepare((batches.batch_size, *x.shape[1:]))
         trainer.compile(optimizer=optimizer, jit_compile=False)
-        watch = _Watch(rbm.name, "pretraining", epochs, batches, rows, progress)
-        trainer.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[watch, *callbacks])
+        watch = _Watch(rbm.name, "pretraining", rounds, batches, rows, progress)
+        trainer.fit(batches, epochs=rounds, verbose=0, shuffle=False, callbacks=[watch, *callbacks])
         if depth + 1 < len(rbms):
             x = trainer.predict(x, batch_size=256, verbose=0)
     return rows
@@ -109,7 +116,7 @@ def fit_classifier(
     y: npt.NDArray[np.int32] | None = None,
     *,
     validation: tuple[FloatArray, npt.NDArray[np.int32]] | None = None,
-    epochs: int = 20,
+    epochs: int = 0,
     batch_size: int = 64,
     learning_rate: float = 4e-3,
     label_smoothing: float = 0.1,
@@ -132,7 +139,9 @@ def fit_classifier(
         Classes, if `data` is an array.
     validation : (x, y), optional
         Only watched: nothing is chosen by it.
-    epochs, batch_size : int
+    epochs : int
+        0 is 20, or more of a corpus that has fewer than 40 batches.
+    batch_size : int
     learning_rate : float
         Highest one; it falls to zero along half a cosine.
     label_smoothing : float
@@ -150,7 +159,7 @@ def fit_classifier(
     list of dict
         One row an epoch: stage, epoch, loss, accuracy, val_loss, val_accuracy.
     """
-    _positive(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    _positive(epochs=epochs or 1, batch_size=batch_size, learning_rate=learning_rate)
     x = _patches(data)
     if y is None:
         if not hasattr(data, "train"):
@@ -163,6 +172,7 @@ def fit_classifier(
     if validation is not None:
         _classes_fit(validation[0], validation[1], classes)
     batches = EpochBatches(x, _smooth(y, classes, label_smoothing), batch_size=batch_size, seed=seed, shift=shift)
+    epochs = epochs or _enough(EPOCHS, len(batches))
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(batches))
     model.compile(
         optimizer=keras.optimizers.Adam(schedule),
@@ -248,6 +258,11 @@ def _classes_fit(x: npt.ArrayLike, y: npt.ArrayLike, classes: int) -> None:
             f"Each of the {len(np.asarray(x))} patches needs a class, a whole number from 0 to {classes - 1}. "
             f"Received: {y.dtype} of shape {y.shape}, values {span}"
         )
+
+
+def _enough(epochs: int, batches: int) -> int:
+    """Return epochs that make about as many steps on a small corpus as `epochs` do on one of `FULL` batches."""
+    return min(max(epochs, math.ceil(epochs * FULL / batches)), MOST * epochs)
 
 
 def _positive(**settings: float) -> None:

@@ -99,17 +99,12 @@ def run_train(context: Context) -> list[Path]:
     model = build_cdbn(patches.input_shape, patches.classes, **config.model.model_dump(), seed=config.seed)
     settings = config.train
     rows: list[dict[str, Any]] = []
-    epochs = {
-        "pretraining": len(config.model.filters) * settings.pretrain_epochs,
-        "fine-tuning": settings.epochs,
-    }
 
-    def report(_layer: str, _epoch: int, _epochs: int, row: dict[str, Any]) -> None:
+    def report(layer: str, epoch: int, epochs: int, row: dict[str, Any]) -> None:
         rows.append(row)
-        done = sum(other["stage"] == row["stage"] for other in rows)
-        context.progress(f"train: {row['stage']}", done, epochs[row["stage"]])
+        context.progress(f"train: {layer}", epoch, epochs)
 
-    if settings.pretrain_epochs:
+    if settings.pretrain:
         pretrain(
             model,
             patches,
