@@ -68,7 +68,7 @@ def assemble(
                 clip=test.paths[j],
                 label=patches.classes[int(test.y[j])],
                 speaker=test.speakers[j],
-                activation=float(activation),
+                activation=_share(float(activation), row),
                 pattern=test.x[j, :, :, 0],
                 audio=exemplar_waves[int(j)],
             )
@@ -110,6 +110,12 @@ def assemble(
         history=rows_of_history,
         summary=summary,
     )
+
+
+def _share(activation: float, row: Mapping[str, Any]) -> float:
+    """Count an activation from the mean of real clips, in units of the best of them."""
+    above = row["natural_max"] - row["natural_mean"]
+    return (activation - row["natural_mean"]) / above if above > 0 else 0.0
 
 
 def write_report(

@@ -40,7 +40,7 @@ class Exemplar:
     label, speaker : str
         Empty if unknown.
     activation : float
-        Of the unit, before the non-linearity.
+        Of the unit, above its mean over real clips, in units of the best clip.
     pattern : array [shape=(n_mfcc, frames)]
         Scaled MFCC, in standard deviations.
     audio : array [shape=(samples,)]

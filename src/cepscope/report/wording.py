@@ -16,7 +16,8 @@ SCORES = (
     (
         "pattern_over_natural",
         "pattern / natural",
-        "The pattern's activation divided by that of the best real held-out clip.",
+        "The pattern's activation divided by that of the best real held-out clip, both above the mean of all "
+        "held-out clips.",
         2,
     ),
     (

@@ -1,0 +1,87 @@
+"""Patterns held to what a recording can be, against a slow NumPy version and the front end itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.fft
+import tensorflow as tf
+
+from cepscope.corpora import Patches
+from cepscope.features import CoefficientScaler, MfccSpec
+from cepscope.maximize.reach import Reach, fit_reach
+
+
+@pytest.fixture(scope="module")
+def reach(digit_patches: Patches) -> Reach:
+    return fit_reach(digit_patches.decode(digit_patches.train.x), digit_patches.spec, digit_patches.scaler)
+
+
+def _patterns(patches: Patches, count: int = 5) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(count, *patches.input_shape[:2])).astype(np.float32)
+
+
+def test_it_is_level_then_floor_in_the_log_mel_domain(reach: Reach, digit_patches: Patches) -> None:
+    spec = digit_patches.spec
+    x = _patterns(digit_patches)
+    padded = np.zeros((len(x), spec.n_mels, x.shape[2]))
+    padded[:, : spec.n_mfcc] = digit_patches.decode(x)
+    log_mel = scipy.fft.idct(padded, axis=1, norm="ortho")
+    loudest = 10 * np.log10(np.mean(10 ** (log_mel / 10), axis=1)).max(axis=1)
+    log_mel = np.maximum(log_mel + (reach.level - loudest)[:, None, None], 10 * np.log10(spec.floor))
+    expected = scipy.fft.dct(log_mel, axis=1, norm="ortho")[:, : spec.n_mfcc]
+    # float32 sums of 40 bands of up to 100 dB, in standard deviations of a few dB
+    np.testing.assert_allclose(reach(tf.constant(x)), digit_patches.scaler.transform(expected), atol=1e-3)
+
+
+def test_real_clips_change_little(reach: Reach, digit_patches: Patches) -> None:
+    """Only in level, and where 20 of 40 coefficients ring below the floor."""
+    x = digit_patches.test.x[..., 0]
+    changed = np.abs(reach(tf.constant(x)).numpy() - x)
+    assert np.median(changed) < 0.1
+    assert changed.mean() < 0.3
+
+
+def test_with_all_coefficients_nothing_is_below_the_floor_or_off_level() -> None:
+    spec = MfccSpec(sr=8000, n_mels=20, n_mfcc=20, floor=1e-4)
+    unscaled = CoefficientScaler(np.zeros(20, np.float32), np.ones(20, np.float32))
+    rng = np.random.default_rng(0)
+    reach = fit_reach(rng.normal(0, 20, (6, 20, 9)).astype(np.float32), spec, unscaled, headroom=2.0)
+    held = reach(tf.constant(rng.normal(0, 60, (4, 20, 9)).astype(np.float32))).numpy()
+    log_mel = scipy.fft.idct(held, axis=1, norm="ortho")
+    assert log_mel.min() >= -40 - 1e-3
+    loudest = 10 * np.log10(np.mean(10 ** (log_mel / 10), axis=1)).max(axis=1)
+    np.testing.assert_allclose(loudest, reach.level, atol=0.1)  # floor power adds under .1 dB to the loudest frame
+    np.testing.assert_allclose(reach(tf.constant(held)), held, atol=0.2)  # a reachable pattern stays
+
+
+def test_level_no_longer_matters(reach: Reach, digit_patches: Patches) -> None:
+    x = _patterns(digit_patches)
+    louder = x.copy()
+    louder[:, 0] += 1.5  # c0 alone: the whole spectrum moves
+    np.testing.assert_allclose(reach(tf.constant(louder)), reach(tf.constant(x)), atol=1e-3)
+
+
+def test_a_finite_range_is_the_front_ends_own(reach: Reach, digit_patches: Patches) -> None:
+    x = tf.constant(_patterns(digit_patches))
+    narrow = replace(reach, top_db=20.0)
+    log_mel = np.einsum("mk,nkt->nmt", narrow.to_log_mel, narrow(x).numpy() * narrow.scale + narrow.mean)
+    wide = np.einsum("mk,nkt->nmt", reach.to_log_mel, reach(x).numpy() * reach.scale + reach.mean)
+    assert np.ptp(log_mel) < np.ptp(wide)
+
+
+def test_the_gradient_is_that_of_finite_differences(reach: Reach, digit_patches: Patches) -> None:
+    x = _patterns(digit_patches, 1)
+    weights = np.random.default_rng(1).normal(size=x.shape).astype(np.float32)
+    variable = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(variable)
+        value = tf.reduce_sum(reach(variable) * weights)
+    gradient = tape.gradient(value, variable).numpy()
+    direction = gradient / np.linalg.norm(gradient)
+    step = 1e-2
+    ends = [float(tf.reduce_sum(reach(tf.constant(x + s * step * direction)) * weights)) for s in (1, -1)]
+    # float32 values of some hundreds over a step of .02, and bands that cross the floor within it
+    np.testing.assert_allclose((ends[0] - ends[1]) / (2 * step), np.linalg.norm(gradient), rtol=0.03)
