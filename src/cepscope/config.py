@@ -98,6 +98,7 @@ class MaximizeConfig(_Section):
     """The search for patterns; see `cepscope.maximize.engine.maximize`."""
 
     layers: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
+    mode: Literal["speech", "classic"] = "speech"
     steps: Count = 64
     learning_rate: Positive = 0.1
     radius: Positive = 1.3
@@ -106,6 +107,7 @@ class MaximizeConfig(_Section):
     time_smoothness: NotNegative = 0.1
     quefrency: NotNegative = 0.3
     headroom: Annotated[float, Field(allow_inf_nan=False)] = 3.0
+    step: Positive = 1.0
 
 
 class InvertConfig(_Section):

@@ -128,3 +128,14 @@ def test_the_classic_recipe_refuses_what_it_cannot_do(
 ) -> None:
     with pytest.raises(ParameterError):
         cs.generate_pattern(digit_model, layer, index, size=size)
+
+
+def test_the_classic_mode_climbs_all_units_at_once_and_leaves_speech(
+    digit_model: keras.Model, digit_patches: Patches
+) -> None:
+    found = maximize(digit_model, digit_patches, mode="classic", steps=20)
+    assert found.settings == {"mode": "classic", "steps": 20, "step": 1.0, "seed": 0}
+    assert np.all(found.history[-1] > found.history[0])
+    assert np.median(np.sqrt(np.mean(found.x**2, axis=(1, 2, 3)))) > 5
+    with pytest.raises(ParameterError, match="speech, classic"):
+        maximize(digit_model, digit_patches, mode="plain")

@@ -1,10 +1,11 @@
-"""The classic recipe: gradient ascent on the raw pattern from noise, one unit at a time.
+"""The classic recipe: gradient ascent on the raw pattern from noise.
 
 It is here to compare with, and because everybody knows it. It leaves the data at once: read the scores.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -70,19 +71,42 @@ def generate_pattern(
     if not 0 <= filter_index < width:
         raise ParameterError(f"Layer {layer.name!r} has {width} units, counted from 0. Received: {filter_index}")
 
-    def ascend(x: Any) -> Any:
-        for _ in tf.range(iterations):
-            with tf.GradientTape() as tape:
-                tape.watch(x)
-                activation = pre_activation(layer, below(x))[:, filter_index]
-            gradient = tape.gradient(activation, x)
-            x += step * gradient / (tf.sqrt(tf.reduce_mean(gradient**2)) + 1e-8)
-        return x
+    def activation(x: Any) -> Any:
+        return pre_activation(layer, below(x))[:, filter_index]
 
     start = START * np.random.default_rng(seed).standard_normal((1, n_mfcc, size, channels))
-    compiled = tf.function(ascend, jit_compile=False)
-    pattern = compiled(tf.constant(start, tf.float32)).numpy()
+    compiled = tf.function(climb, jit_compile=False)
+    pattern, _ = compiled(activation, tf.constant(start, tf.float32), tf.constant(iterations), step)
     return np.asarray(pattern[0, :, :, 0], np.float32)
+
+
+def climb(activation: Callable[[Any], Any], x: Any, iterations: Any, step: float) -> tuple[Any, Any]:
+    """Ascend the gradient of each pattern's activation, normalised pattern by pattern to unit root mean square.
+
+    Parameters
+    ----------
+    activation : callable
+        Maps patterns (n, n_mfcc, frames, 1) to (n,).
+    x : tensor [shape=(n, n_mfcc, frames, 1)]
+        Where to start.
+    iterations : int tensor
+    step : float
+
+    Returns
+    -------
+    x : tensor [shape=(n, n_mfcc, frames, 1)]
+    trace : tensor [shape=(iterations, n)]
+        Activation before each step.
+    """
+    trace = tf.TensorArray(tf.float32, size=iterations)
+    for i in tf.range(iterations):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            own = activation(x)
+        gradient = tape.gradient(own, x)
+        trace = trace.write(i, own)
+        x += step * gradient / (tf.sqrt(tf.reduce_mean(gradient**2, axis=[1, 2, 3], keepdims=True)) + 1e-8)
+    return x, trace.stack()
 
 
 def _below(model: Any, layer: Any, size: int) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,17 +18,19 @@ import numpy.typing as npt
 
 from cepscope.corpora import Patches
 from cepscope.errors import ParameterError
+from cepscope.maximize.classic import climb
 from cepscope.maximize.patterns import Patterns
 from cepscope.maximize.priors import Prior, Quefrency, scaled_to_speech, time_curvature
 from cepscope.maximize.reach import Reach, fit_reach
 from cepscope.maximize.space import PatchSpace, fit_patch_space
-from cepscope.maximize.units import Unit, unit_reader
+from cepscope.maximize.units import Unit, UnitReader, unit_reader
 from cepscope.models.backend import tf
 
 FloatArray = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
-START = 0.3  # root mean square of the first z, in standard deviations of speech
+MODES = ("speech", "classic")
+START = 0.3  # root mean square of the first coordinates, in standard deviations of speech
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam, Kingma and Ba 2015
 STEPS_PER_CALL = 16  # between two reports of progress
 UNITS_PER_BATCH = 128  # bounds memory; patterns do not depend on it
@@ -38,6 +41,7 @@ def maximize(
     patches: Patches,
     *,
     layers: str | Sequence[str] = "all",
+    mode: str = "speech",
     steps: int = 64,
     learning_rate: float = 0.1,
     radius: float = 1.3,
@@ -46,6 +50,7 @@ def maximize(
     time_smoothness: float = 0.1,
     quefrency: float = 0.3,
     headroom: float = 3.0,
+    step: float = 1.0,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Patterns:
@@ -59,6 +64,9 @@ def maximize(
         Real speech: its train split gives the space, the scale of the priors and of each unit.
     layers : "all" or sequence of str
         Whose units to show.
+    mode : {"speech", "classic"}
+        Search in the space of speech, or climb the plain normalised gradient of the raw pattern from noise, which
+        leaves speech at once and is here to compare with; of the settings below it takes `steps`, `step` and `seed`.
     steps : int
         Steps of ascent.
     learning_rate : float
@@ -73,6 +81,8 @@ def maximize(
         Weights of the priors, each of which scores 1 on real speech.
     headroom : float
         Decibels by which patterns stay below the level of real speech; see `cepscope.maximize.reach`.
+    step : float
+        Of the classic mode, in standard deviations.
     seed : int
         Start of the ascent, derived for each unit from its name: a unit's pattern does not depend on its neighbours.
     progress : callable, optional
@@ -87,51 +97,28 @@ def maximize(
     ParameterError
         If a setting is out of range or a layer does not exist.
     """
-    _check(steps=steps, learning_rate=learning_rate, radius=radius, components=components)
+    if mode not in MODES:
+        raise ParameterError(f"`mode` must be one of {', '.join(MODES)}. Received: {mode!r}")
+    _check(steps=steps, learning_rate=learning_rate, radius=radius, components=components, step=step)
     reader = unit_reader(model, layers)
-    x_train = patches.train.x
-    space = fit_patch_space(x_train, components=components, shrinkage=shrinkage)
-    real = reader.measure(x_train)  # (clips, units)
+    real = reader.measure(patches.train.x)  # (clips, units)
     rest = real.mean(axis=0)
     scale = np.maximum(real.max(axis=0) - rest, 1e-6)
-    scaler = patches.scaler
-    speech = x_train[..., 0]
-    quefrency_prior = Quefrency(scaler.mean.astype(np.float32), scaler.scale.astype(np.float32))
-    priors = [
-        (weight, scaled_to_speech(prior, speech))
-        for weight, prior in ((time_smoothness, time_curvature), (quefrency, quefrency_prior))
-        if weight
-    ]
-    reach = fit_reach(patches.decode(x_train), patches.spec, scaler, headroom=headroom)
-    ascend = _compile_ascent(reader.read, space, reach, priors, learning_rate=learning_rate, radius=radius)
-
-    units = reader.units
-    total = steps * -(-len(units) // UNITS_PER_BATCH)
-    xs, histories = [], []
-    for first in range(0, len(units), UNITS_PER_BATCH):
-        batch = units[first : first + UNITS_PER_BATCH]
-        select = np.eye(len(units), dtype=np.float32)[first : first + len(batch)]  # (batch, units)
-        state = _start(np.stack([_first_z(unit, seed, space.components) for unit in batch]))
-        history = []
-        for done in range(0, steps, STEPS_PER_CALL):
-            count = min(STEPS_PER_CALL, steps - done)
-            *state, trace = ascend(tf.constant(count), tf.constant(done), *state, select, rest[None], scale[None])
-            history.append(trace.numpy())
-            if progress:
-                progress(steps * (first // UNITS_PER_BATCH) + done + count, total)
-        xs.append(reach(tf.constant(space.decode(state[3].numpy()))).numpy())
-        histories.append(np.concatenate(history))
-    x = np.concatenate(xs)[..., None]
-    own = reader.measure(x)[np.arange(len(units)), np.arange(len(units))]
-    return Patterns(
-        units=tuple(str(unit) for unit in units),
-        x=x,
-        mfcc=patches.decode(x),
-        spec=patches.spec,
-        activation=own,
-        history=np.concatenate(histories, axis=1),
-        settings={
-            "steps": steps,
+    used: dict[str, Any]
+    if mode == "classic":
+        search = _classic_search(reader, patches, step=step, seed=seed)
+        used = {"step": step}
+    else:
+        space = fit_patch_space(patches.train.x, components=components, shrinkage=shrinkage)
+        priors = _priors(patches, time_smoothness=time_smoothness, quefrency=quefrency)
+        reach = fit_reach(patches.decode(patches.train.x), patches.spec, patches.scaler, headroom=headroom)
+        ascend = _compile_ascent(reader.read, space, reach, priors, learning_rate=learning_rate, radius=radius)
+        search = _Search(
+            start=lambda batch: _start(np.stack([_noise(unit, seed, (space.components,)) for unit in batch])),
+            ascend=ascend,
+            finish=lambda state: reach(tf.constant(space.decode(state[3].numpy()))).numpy(),
+        )
+        used = {
             "learning_rate": learning_rate,
             "radius": radius,
             "components": space.components,
@@ -139,9 +126,78 @@ def maximize(
             "time_smoothness": time_smoothness,
             "quefrency": quefrency,
             "headroom": headroom,
-            "seed": seed,
-        },
+        }
+    x, history = _run(search, reader.units, rest, scale, steps=steps, progress=progress)
+    own = reader.measure(x)[np.arange(len(x)), np.arange(len(x))]
+    return Patterns(
+        units=tuple(str(unit) for unit in reader.units),
+        x=x,
+        mfcc=patches.decode(x),
+        spec=patches.spec,
+        activation=own,
+        history=history,
+        settings={"mode": mode, "steps": steps, **used, "seed": seed},
     )
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A way to climb: how a batch of units starts, takes steps, and becomes patterns (n, n_mfcc, frames)."""
+
+    start: Callable[[Sequence[Unit]], list[Any]]
+    ascend: Callable[..., Any]  # (count, done, *state, select, rest, scale) to (*state, trace)
+    finish: Callable[[list[Any]], FloatArray]
+
+
+def _run(
+    search: _Search,
+    units: Sequence[Unit],
+    rest: FloatArray,
+    scale: FloatArray,
+    *,
+    steps: int,
+    progress: Progress | None,
+) -> tuple[FloatArray, FloatArray]:
+    """Climb for all units: patterns (n, n_mfcc, frames, 1) and the trace of their activations (steps, n)."""
+    total = steps * -(-len(units) // UNITS_PER_BATCH)
+    xs, histories = [], []
+    for first in range(0, len(units), UNITS_PER_BATCH):
+        batch = units[first : first + UNITS_PER_BATCH]
+        select = np.eye(len(units), dtype=np.float32)[first : first + len(batch)]  # (batch, units)
+        state = search.start(batch)
+        history = []
+        for done in range(0, steps, STEPS_PER_CALL):
+            count = min(STEPS_PER_CALL, steps - done)
+            *state, trace = search.ascend(
+                tf.constant(count), tf.constant(done), *state, select, rest[None], scale[None]
+            )
+            history.append(trace.numpy())
+            if progress:
+                progress(steps * (first // UNITS_PER_BATCH) + done + count, total)
+        xs.append(search.finish(state))
+        histories.append(np.concatenate(history))
+    return np.concatenate(xs)[..., None], np.concatenate(histories, axis=1)
+
+
+def _classic_search(reader: UnitReader, patches: Patches, *, step: float, seed: int) -> _Search:
+    shape = patches.input_shape
+
+    def ascend(count: Any, _done: Any, x: Any, select: Any, rest: Any, scale: Any) -> tuple[Any, Any]:
+        return climb(lambda p: tf.reduce_sum((reader.read(p) - rest) / scale * select, axis=1), x, count, step)
+
+    return _Search(
+        start=lambda batch: [tf.constant(np.stack([_noise(unit, seed, shape) for unit in batch]))],
+        ascend=tf.function(ascend, jit_compile=False, reduce_retracing=True),
+        finish=lambda state: state[0].numpy()[..., 0],
+    )
+
+
+def _priors(patches: Patches, *, time_smoothness: float, quefrency: float) -> list[tuple[float, Prior]]:
+    """Return the priors that have a weight, each scaled to real speech."""
+    scaler, speech = patches.scaler, patches.train.x[..., 0]
+    smooth_spectrum = Quefrency(scaler.mean.astype(np.float32), scaler.scale.astype(np.float32))
+    weighted = ((time_smoothness, time_curvature), (quefrency, smooth_spectrum))
+    return [(weight, scaled_to_speech(prior, speech)) for weight, prior in weighted if weight]
 
 
 def _check(**settings: float) -> None:
@@ -150,9 +206,10 @@ def _check(**settings: float) -> None:
             raise ParameterError(f"`{name}` must be a positive number. Received: {value}")
 
 
-def _first_z(unit: Unit, seed: int, components: int) -> FloatArray:
+def _noise(unit: Unit, seed: int, shape: tuple[int, ...]) -> FloatArray:
+    """Return where a unit starts, whatever its neighbours."""
     rng = np.random.default_rng([seed, zlib.crc32(str(unit).encode())])
-    return (START * rng.standard_normal(components)).astype(np.float32)
+    return (START * rng.standard_normal(shape)).astype(np.float32)
 
 
 def _start(z: FloatArray) -> list[Any]:
