@@ -27,7 +27,7 @@ class Stage:
     needs : tuple of str
         Stages whose files it reads.
     sections : tuple of str
-        Settings that it depends on, besides the seed.
+        Sections or single settings that it depends on, besides the seed.
     rooms : tuple of str
         Whose code it runs.
     run : callable
@@ -49,7 +49,7 @@ STAGES = (
     Stage(
         "probe",
         ("extract", "train", "maximize", "invert"),
-        ("report",),
+        ("report.exemplars",),
         ("probe", "maximize", "models", "features", "audio"),
         stages.run_probe,
     ),
@@ -199,7 +199,8 @@ def _own(stage: Stage, values: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a stage by name, as ``train.epochs``."""
     own: dict[str, Any] = {}
     for section in stage.sections:
-        value = values[section]
+        name, dot, key = section.partition(".")
+        value = values[name][key] if dot else values[name]
         own |= {f"{section}.{name}": v for name, v in value.items()} if isinstance(value, dict) else {section: value}
     return own
 
