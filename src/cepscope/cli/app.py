@@ -172,9 +172,8 @@ def _run_stages(folder: Path, settings: RunConfig, *, only: str | None = None, o
     lines = list(opening)  # said once it is sure that there is something to do
 
     def starting(stage: str) -> None:
-        while lines:
+        while lines and stage != "extract":  # until recordings are read, a bad corpus may still be all there is to say
             console.say(lines.pop(0))
-        console.stage_starting(stage)
 
     def notify(outcome: Outcome) -> None:
         while lines:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from cepscope.pipeline import Outcome
 
 MINUTE = 60
-NEED_TENSORFLOW = ("train", "maximize", "probe")
 
 
 @dataclass
@@ -61,22 +59,6 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), MINUTE)
     return f"{minutes} min {rest:02d} s"
-
-
-def stage_starting(stage: str) -> None:
-    """Load TensorFlow, where a stage needs it, without the lines that it writes past every setting."""
-    if stage not in NEED_TENSORFLOW or "tensorflow" in sys.modules or settings.debug:
-        return
-    sys.stderr.flush()
-    kept = os.dup(2)
-    silence = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(silence, 2)
-        importlib.import_module("cepscope.models.crbm")
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(silence)
 
 
 def stage_done(outcome: Outcome) -> None:

@@ -114,10 +114,13 @@ def extract(
                 progress(done, len(rows))
             if path is not None:
                 entries.append(ShardEntry(path.name, len(part), atomic.sha256(path)))
-            _report(part, shard.problems, corpus, strict=strict)
+            if strict:
+                _refuse(part, shard.problems)
             yield shard
 
     patches = assemble(manifest, shards(), scaler=None)
+    for line in patches.skipped:  # said only now: a failure is one line, of its own
+        warnings.warn(f"skipped {line}", CepscopeWarning, stacklevel=2)
     if folder is not None:
         write_manifest(folder, replace(manifest, skipped=patches.skipped, shards=tuple(entries)), patches.scaler)
     return patches
@@ -175,10 +178,8 @@ def _joined(pieces: Sequence[Shard]) -> Shard:
     return Shard(np.concatenate([piece.mfcc for piece in pieces]), problems)
 
 
-def _report(clips: Sequence[Clip], problems: Sequence[str], corpus: Corpus, *, strict: bool) -> None:
-    """Name each clip that could not be used, or raise at the first."""
+def _refuse(clips: Sequence[Clip], problems: Sequence[str]) -> None:
+    """Raise at the first clip that could not be used."""
     for clip, problem in zip(clips, problems, strict=True):
-        if problem and strict:
-            raise DataError(f"{clip.path}: {problem}")
         if problem:
-            warnings.warn(f"skipped {corpus.relative(clip)}: {problem}", CepscopeWarning, stacklevel=5)
+            raise DataError(f"{clip.path}: {problem}")

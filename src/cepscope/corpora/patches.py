@@ -257,7 +257,8 @@ def assemble(manifest: Manifest, shards: Iterable[Shard], *, scaler: Coefficient
             else:
                 skipped.append(f"{clips[row].path}: {problem}")
             row += 1
-    classes = _classes({side: [clips[i].label for i in rows] for side, rows in kept.items()}, skipped)
+    usable = {side: [clips[i].label for i in rows] for side, rows in kept.items()}
+    classes = _classes({clip.label for clip in clips}, usable, skipped)
     fitted = scaler or CoefficientScaler.fit(x["train"][: len(kept["train"])])
     sides = {}
     for which, rows in kept.items():
@@ -283,15 +284,12 @@ def assemble(manifest: Manifest, shards: Iterable[Shard], *, scaler: Coefficient
     )
 
 
-def _classes(labels: Mapping[str, Sequence[str]], skipped: Sequence[str]) -> tuple[str, ...]:
-    """Return the sorted classes; DataError when the usable clips can't train and test a classifier."""
+def _classes(wanted: set[str], labels: Mapping[str, Sequence[str]], skipped: Sequence[str]) -> tuple[str, ...]:
+    """Return the sorted classes; DataError when the usable clips can't train and test a classifier of them all."""
     because = f"; {len(skipped)} clips were skipped, the first: {skipped[0]}" if skipped else ""
     for side in ("train", "test"):
         if not labels[side]:
             raise DataError(f"no usable clip is left in {side}{because}")
-    classes = tuple(sorted(set(labels["train"])))
-    if absent := sorted(set(labels["test"]) - set(classes)):
-        raise DataError(f"no usable clip of class {absent[0]!r} is left in train{because}")
-    if len(classes) < 2:
-        raise DataError(f"usable clips are left of one class only ({classes[0]!r}){because}")
-    return classes
+    if absent := sorted(wanted - set(labels["train"])):
+        raise DataError(f"no usable clip of class {absent[0]!r} is left in train{because}; add recordings or remove it")
+    return tuple(sorted(wanted))
