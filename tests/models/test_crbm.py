@@ -16,8 +16,8 @@ import scipy.stats
 import tensorflow as tf
 
 from cepscope.errors import ParameterError
-from cepscope.models import ConvolutionalRBM
-from cepscope.models.trainer import surrogate_loss
+from cepscope.models import ConvolutionalRBM, CRBMTrainer
+from cepscope.models.convolution import BlockColumns, Direct
 
 Array = npt.NDArray[np.float64]
 
@@ -51,6 +51,8 @@ class Oracle:
         (kh, kw), (p, q), (height, width) = case.kernel, case.pool, case.size
         self.W = rng.normal(0, 0.8, (kh, kw, 1, filters))
         self.b, self.c, self.m = rng.normal(0, 0.5, filters), rng.normal(0, 0.5, 1), rng.normal(0, 0.5, 1)
+        self.l = rng.uniform(0, 0.5, filters)
+        self.s = np.array([0.8 if visible == "gaussian" else 1.0])
         same = case.padding == "same"
         full = (height, width) if same else (height - kh + 1, width - kw + 1)
         self.map = (full[0] // p * p, full[1] // q * q)
@@ -61,7 +63,7 @@ class Oracle:
         """Return the layer under test with these weights."""
         layer = ConvolutionalRBM(
             self.filters, self.case.kernel, pool_size=self.case.pool, visible=self.visible,
-            padding=self.case.padding, dtype="float64",
+            padding=self.case.padding, center_hidden=True, dtype="float64",
         )  # fmt: skip
         layer.build((None, *self.case.size, 1))
         self.assign(layer)
@@ -72,6 +74,8 @@ class Oracle:
         layer.hidden_biases.assign(self.b)
         layer.visible_biases.assign(self.c)
         layer.visible_offsets.assign(self.m)
+        layer.hidden_offsets.assign(self.l)
+        layer.visible_scales.assign(self.s)
 
     def visibles(self) -> Array:
         """Return every binary state (2^D, H, W, 1) of the visible units that whole blocks can see."""
@@ -85,7 +89,7 @@ class Oracle:
         return np.pad(v, ((0, 0), (0, rest[0]), (0, rest[1]), (0, 0)), constant_values=7.0)
 
     def design(self) -> Array:
-        """Return A with I = A (v - m) + b: (H', W', K, H, W), one weight at a time."""
+        """Return A with I = A (v - m) / s^2 + b: (H', W', K, H, W), one weight at a time."""
         (kh, kw), (height, width) = self.case.kernel, self.seen
         out = np.zeros((*self.map, self.filters, height, width))
         for i, j, a, b in np.ndindex(*self.map, kh, kw):
@@ -96,7 +100,7 @@ class Oracle:
 
     def inputs(self, v: Array) -> Array:
         """Return I: (n, H', W', K)."""
-        return np.einsum("ijkxy,nxy->nijk", self.design(), v[..., 0] - self.m) + self.b
+        return np.einsum("ijkxy,nxy->nijk", self.design(), (v[..., 0] - self.m) / self.s**2) + self.b
 
     def hiddens(self) -> Array:
         """Return every legal state (S, H', W', K): at most one unit of a block is on."""
@@ -116,12 +120,12 @@ class Oracle:
 
     def visible_term(self, v: Array) -> Array:
         if self.visible == "gaussian":
-            return 0.5 * ((v - self.c) ** 2).sum((1, 2, 3))
+            return 0.5 * (((v - self.c) / self.s) ** 2).sum((1, 2, 3))
         return -(v * self.c).sum((1, 2, 3))
 
     def energies(self, v: Array) -> Array:
         """Return E(v, h) of every pair: (n, S)."""
-        return self.visible_term(v)[:, None] - np.einsum("nijk,sijk->ns", self.inputs(v), self.hiddens())
+        return self.visible_term(v)[:, None] - np.einsum("nijk,sijk->ns", self.inputs(v), self.hiddens() - self.l)
 
     def free_energy(self, v: Array) -> Array:
         return -np.logaddexp.reduce(-self.energies(v), axis=1)
@@ -172,19 +176,27 @@ def test_the_free_energy_check_refuses_known_mistakes(visible: str) -> None:
 
     def no_blocks(v: Array) -> Array:  # sum of softplus: as if units of a block could be on together
         v = v[:, : oracle.seen[0], : oracle.seen[1]]
-        return oracle.visible_term(v) - np.logaddexp(0, oracle.inputs(v)).sum((1, 2, 3))
+        inputs = oracle.inputs(v)
+        return oracle.visible_term(v) + (inputs * oracle.l - np.logaddexp(0, inputs)).sum((1, 2, 3))
 
     def no_off_state(v: Array) -> Array:  # log sum exp I, without the 1
-        blocks = layer.hidden_blocks(v).numpy()
-        return oracle.visible_term(v) - np.logaddexp.reduce(blocks, axis=3).sum((1, 2, 3))
+        inputs = oracle.inputs(v[:, : oracle.seen[0], : oracle.seen[1]])
+        shares = np.logaddexp.reduce(layer.hidden_blocks(v)[0].numpy(), axis=0)
+        return oracle.visible_term(v) + (inputs * oracle.l).sum((1, 2, 3)) - shares.sum()
 
     def no_visible_term(v: Array) -> Array:
         return layer.free_energy(v).numpy() - oracle.visible_term(v)
 
+    def plain_max(v: Array) -> Array:  # the largest input of a block stands for it, as in plain max pooling
+        v = v[:, : oracle.seen[0], : oracle.seen[1]]
+        inputs = oracle.inputs(v)
+        largest = oracle.pooled(inputs)
+        return oracle.visible_term(v) + (inputs * oracle.l).sum((1, 2, 3)) - np.logaddexp(0, largest).sum((1, 2, 3))
+
     def wrong_sign(v: Array) -> Array:
         return layer.free_energy(v).numpy() - 2 * oracle.visible_term(v)
 
-    for mistake in (no_blocks, no_off_state, no_visible_term, wrong_sign):
+    for mistake in (no_blocks, no_off_state, no_visible_term, plain_max, wrong_sign):
         with pytest.raises(AssertionError):
             _check_free_energy(oracle, mistake)
 
@@ -221,20 +233,20 @@ def test_binary_reconstruction_is_the_mean_over_every_visible_state(case: str) -
 
 @pytest.mark.parametrize("case", CASES)
 def test_gaussian_reconstruction_is_where_the_energy_is_least(case: str) -> None:
-    """E is (v - mean)^2 / 2 + const, so its gradient at E[v | h] is 0 and its curvature 1."""
+    """E is (v - mean)^2 / (2 s^2) + const, so its gradient at E[v | h] is 0 and its curvature 1 / s^2."""
     oracle = Oracle(CASES[case], "gaussian")
     hiddens = oracle.hiddens()[-5:]
     height, width = oracle.seen
     mean = oracle.layer().mean_visibles(hiddens, (5, *oracle.case.size, 1)).numpy()[:, :height, :width]
-    expected = oracle.c + np.einsum("ijkxy,sijk->sxy", oracle.design(), hiddens)[..., None]
+    expected = oracle.c + np.einsum("ijkxy,sijk->sxy", oracle.design(), hiddens - oracle.l)[..., None]
     np.testing.assert_allclose(mean, expected, rtol=1e-11, atol=1e-11)
     step = np.random.default_rng(1).standard_normal(mean.shape)
 
     def energy(v: Array) -> Array:
-        return oracle.visible_term(v) - np.einsum("sijk,sijk->s", oracle.inputs(v), hiddens)
+        return oracle.visible_term(v) - np.einsum("sijk,sijk->s", oracle.inputs(v), hiddens - oracle.l)
 
     rise = np.stack([energy(mean + step) - energy(mean), energy(mean - step) - energy(mean)])
-    np.testing.assert_allclose(rise, 0.5 * (step**2).sum((1, 2, 3))[None].repeat(2, 0), rtol=1e-9)
+    np.testing.assert_allclose(rise, 0.5 * ((step / oracle.s) ** 2).sum((1, 2, 3))[None].repeat(2, 0), rtol=1e-9)
 
 
 def test_gaussian_free_energy_normalises_to_the_closed_form() -> None:
@@ -244,9 +256,10 @@ def test_gaussian_free_energy_normalises_to_the_closed_form() -> None:
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 1, 2, 1)
     total = np.exp(-oracle.layer().free_energy(grid).numpy()).sum() * (axis[1] - axis[0]) ** 2
     h, A = oracle.hiddens(), oracle.design()
+    h = h - oracle.l
     down = np.einsum("ijkxy,sijk->sxy", A, h)  # what h adds to the mean of v
-    exponent = (h * oracle.b).sum((1, 2, 3)) + (down * (oracle.c - oracle.m)).sum((1, 2)) + 0.5 * (down**2).sum((1, 2))
-    exact = 2 * np.pi * np.exp(exponent).sum()
+    exponent = (down * (oracle.c - oracle.m)).sum((1, 2)) + 0.5 * (down**2).sum((1, 2))
+    exact = 2 * np.pi * oracle.s[0] ** 2 * np.exp((h * oracle.b).sum((1, 2, 3)) + exponent / oracle.s**2).sum()
     assert total == pytest.approx(exact, rel=1e-9)  # the trapezoid rule is exact to rounding for Gaussians
 
 
@@ -254,7 +267,7 @@ def test_gaussian_free_energy_normalises_to_the_closed_form() -> None:
 def test_convolution_and_its_transpose_are_adjoint(case: str, visible: str) -> None:
     """<A v, h> = <v, A^T h> for real numbers, so conditionals both ways come from one energy."""
     oracle = Oracle(CASES[case], "gaussian")
-    oracle.b, oracle.c, oracle.m = np.zeros(2), np.zeros(1), np.zeros(1)
+    oracle.b, oracle.c, oracle.m, oracle.l, oracle.s = np.zeros(2), np.zeros(1), np.zeros(1), np.zeros(2), np.ones(1)
     layer, rng = oracle.layer(), np.random.default_rng(2)
     v = rng.standard_normal((3, *oracle.case.size, 1))
     h = rng.standard_normal((3, *oracle.map, 2))
@@ -264,8 +277,9 @@ def test_convolution_and_its_transpose_are_adjoint(case: str, visible: str) -> N
 
 
 def test_offsets_only_move_the_biases() -> None:
-    """A centred model is the plain model with other hidden biases."""
+    """A model centred in its visible units is the plain model with other hidden biases."""
     oracle = Oracle(CASES["rectangular-blocks"], "binary")
+    oracle.l = np.zeros(2)
     v = _some_visibles(oracle)
     centred = oracle.layer().free_energy(oracle.padded(v)).numpy()
     oracle.b, oracle.m = oracle.b - oracle.m * oracle.W.sum((0, 1, 2)), np.zeros(1)
@@ -301,27 +315,104 @@ def _differences(oracle: Oracle, function: Callable[[], float], step: float = 1e
 
 
 @both_kinds
-def test_surrogate_gradient_is_that_of_the_free_energies(case: str, visible: str) -> None:
+def test_the_trainers_gradient_is_that_of_the_free_energies(case: str, visible: str) -> None:
     oracle = Oracle(CASES[case], visible)
     layer = oracle.layer()
     v = _some_visibles(oracle)
-    data, state = v[:25], v[25:]  # 25 and 15: chains need not be as many as the batch
+    data, state = v[:20], v[20:]
     places = float(np.prod(oracle.map))
     x, y = (tf.constant(oracle.padded(part)) for part in (data, state))
-
-    def surrogate() -> Any:
-        return surrogate_loss(layer, (x, layer.hidden_blocks(x)), (y, layer.hidden_blocks(y)))
+    got = _trainers_gradient(layer, x, y)
 
     def difference() -> Any:
         return (tf.reduce_mean(layer.free_energy(x)) - tf.reduce_mean(layer.free_energy(y))) / places
 
-    got, exact = _gradients(layer, surrogate), _gradients(layer, difference)
+    exact = _gradients(layer, difference)
     numeric = _differences(
         oracle, lambda: (oracle.free_energy(data).mean() - oracle.free_energy(state).mean()) / places
     )
     for one, two, three in zip(got, exact, numeric, strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(one, three, rtol=1e-6, atol=1e-8)  # error of central differences: step^2
+
+
+def _trainers_gradient(layer: ConvolutionalRBM, data: Any, state: Any, **settings: Any) -> list[Array]:
+    """Return the trainer's gradient when the chains end in `state`."""
+    trainer = CRBMTrainer(layer, sparsity_cost=0.0, weight_decay=0.0, dtype="float64", **settings)
+    trainer.prepare(data.shape)
+    whole, at = state, [0]
+
+    def gibbs(v: Any, *_: Any, **__: Any) -> tuple[Any, Any]:  # a batch is worked on in parts, one after the other
+        part = whole[at[0] : at[0] + v.shape[0]]
+        at[0] += v.shape[0]
+        return part, part
+
+    layer.gibbs = gibbs
+    return [np.asarray(gradient) for gradient in trainer.gradients(data)[0]]
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("hidden", ["binary", "relu"])
+@pytest.mark.parametrize(("channels", "height"), [(1, 3), (3, 3), (1, 7), (3, 7)])
+def test_gradients_with_scales_channels_and_either_kind_of_hidden_units(
+    channels: int, height: int, hidden: str, padding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against the derivative that TensorFlow takes of the free energy; a batch in parts adds up to the whole."""
+    layer = ConvolutionalRBM(
+        4, (3, 4), pool_size=(1, 2), hidden=hidden, padding=padding, weight_scale=0.3, center_hidden=True,
+        dtype="float64",
+    )  # fmt: skip
+    rng = np.random.default_rng(3)
+    shape = (6, height, 9, channels)
+    layer.build((None, *shape[1:]))
+    for weight in layer.weights[1:]:
+        weight.assign(rng.normal(0, 0.4, weight.shape))
+    layer.visible_scales.assign(rng.uniform(0.6, 1.4, channels))
+    x, y = (tf.constant(rng.standard_normal(shape)) for _ in range(2))
+    places = float(np.prod(layer.map_shape(shape)))
+    values = [w.value for w in (layer.kernel, layer.hidden_biases, layer.visible_biases, layer.visible_scales)]
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        loss = (tf.reduce_mean(layer.free_energy(x)) - tf.reduce_mean(layer.free_energy(y))) / places
+    exact = tape.gradient(loss, values)
+    for units in (10**9, 1):  # one part, six parts
+        monkeypatch.setattr("cepscope.models.trainer.UNITS_A_PART", units)
+        for one, two in zip(_trainers_gradient(layer, x, y, learn_scales=True), exact, strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("size", [(7, 9), (6, 6), (5, 11)])
+@pytest.mark.parametrize("pool", [(1, 1), (2, 2), (1, 3), (3, 2)])
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (2, 4)])
+def test_both_convolutions_give_the_same(kernel: tuple[int, int], pool: tuple[int, int], size: tuple[int, int]) -> None:
+    """Inputs, transposes, correlations, maps and gradients, to the round-off of float64."""
+    rng = np.random.default_rng(1)
+    (kh, kw), k = kernel, 5
+    h, w = (size[0] - kh + 1) // pool[0] * pool[0], (size[1] - kw + 1) // pool[1] * pool[1]
+    seen = (h + kh - 1, w + kw - 1)
+    weights, biases = tf.constant(rng.standard_normal((kh, kw, 1, k))), tf.constant(rng.standard_normal(k))
+    v, hidden = tf.constant(rng.standard_normal((4, *seen, 1))), tf.constant(rng.standard_normal((4, h, w, k)))
+    found = []
+    for kind in (Direct, BlockColumns):
+        with tf.GradientTape() as tape:
+            tape.watch([v, weights, biases])
+            conv = kind(weights, biases, seen, pool)
+            columns = conv.columns(v)
+            blocks = conv.up(columns)
+            loss = tf.reduce_sum(conv.to_map(blocks) * hidden**2)
+        gradients = tape.gradient(loss, [v, weights, biases])
+        back = conv.from_map(hidden)
+        assert conv.map == (h, w)
+        np.testing.assert_array_equal(conv.to_map(back), hidden)
+        largest = tf.reduce_max(blocks, axis=0)
+        np.testing.assert_array_equal(conv.unpooled(conv.pooled(largest)), largest)
+        found.append(
+            [conv.to_map(blocks), conv.down(back), *conv.correlate(columns, back), conv.pooled(largest), *gradients]
+        )
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-11, atol=1e-11)
+    valid = tf.nn.conv2d(v, weights, 1, "VALID") + biases
+    np.testing.assert_allclose(found[1][0], valid, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("case", ["rectangular-blocks", "full-height"])
@@ -379,9 +470,10 @@ def test_the_stationarity_check_refuses_independent_sampling_in_a_block() -> Non
         _check_stationary(wrong)
 
 
-def test_gaussian_visible_samples_have_their_mean_and_unit_variance() -> None:
+def test_gaussian_visible_samples_have_their_mean_and_variance() -> None:
     layer, mean = _tiny("gaussian").layer(), np.array([-2.0, 0.0, 5.0])
-    noise = layer.sample_visibles(tf.constant(np.tile(mean, (20_000, 1))), (1, 2)).numpy() - mean
+    drawn = layer.sample_visibles(tf.constant(np.tile(mean, (20_000, 1))), (1, 2)).numpy()
+    noise = (drawn - mean) / 0.8
     assert np.abs(noise.mean(axis=0)).max() < 5 / np.sqrt(20_000)  # 5 standard errors
     assert np.abs(noise.var(axis=0) - 1).max() < 5 * np.sqrt(2 / 20_000)
 
@@ -413,11 +505,12 @@ def test_a_moved_input_moves_the_pooled_map() -> None:
     np.testing.assert_allclose(layer(moved)[:, :, 1:], layer(x)[:, :, :-1], rtol=1e-4, atol=1e-6)  # float32
 
 
+@pytest.mark.parametrize("hidden", ["binary", "relu"])
 @pytest.mark.parametrize("padding", ["valid", "same"])
-def test_file_round_trip_keeps_everything(tmp_path: Path, padding: str) -> None:
+def test_file_round_trip_keeps_everything(tmp_path: Path, padding: str, hidden: str) -> None:
     layer = ConvolutionalRBM(
         3, (2, 3), pool_size=(2, 1), visible="binary", padding=padding, weight_scale=0.5, hidden_bias=0.3,
-        visible_offset=0.2, seed=7, name="first",
+        visible_offset=0.2, hidden=hidden, center_hidden=True, seed=7, name="first",
     )  # fmt: skip
     model = keras.Sequential([keras.Input((6, 7, 1)), layer])
     layer.visible_biases.assign([0.7])
@@ -446,6 +539,9 @@ def test_seeds_fix_the_weights() -> None:
         ({"kernel_size": (3,)}, "`kernel_size` must be two positive integers"),
         ({"pool_size": (0, 2)}, "`pool_size` must be two positive integers"),
         ({"visible": "poisson"}, "`visible` must be one of gaussian, binary"),
+        ({"hidden": "softplus"}, "`hidden` must be one of binary, relu"),
+        ({"visible_scale": 0.0}, "`visible_scale` must be positive"),
+        ({"visible": "binary", "visible_scale": 2.0}, "1 for binary visible units"),
         ({"padding": "full"}, "`padding` must be one of valid, same"),
     ],
 )

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pytest
+import scipy.integrate
 import scipy.stats
 import tensorflow as tf
 
-from cepscope.models import pooling
+from cepscope.models import pooling, rectified
 
 Array = npt.NDArray[np.float64]
 DRAWS = 20_000
@@ -24,8 +25,8 @@ def _exact(logits: Array) -> Array:
 
 def _multinomial(logits: Array, seed: int) -> Array:
     """Draw DRAWS outcomes of one block with the code under test: (DRAWS, units)."""
-    blocks = tf.constant(np.tile(logits[:, None], (DRAWS, 1, 1, 1, 1)), tf.float32)
-    return pooling.sample_blocks(pooling.block_probabilities(blocks), (seed, 7)).numpy()[:, 0, 0, :, 0]
+    blocks = tf.constant(np.tile(logits[:, None], (1, DRAWS)), tf.float32)
+    return pooling.sample(blocks, pooling.means(blocks), (seed, 7)).numpy().T
 
 
 def _independent(logits: Array, seed: int) -> Array:
@@ -68,77 +69,102 @@ def test_the_sample_check_refuses_known_mistakes(mistake: Callable[[Array, int],
 
 def test_blocks_of_one_batch_are_drawn_independently() -> None:
     """Two blocks of a row, and two filters of a block, share no random number."""
-    blocks = tf.zeros((4000, 1, 2, 4, 2))
-    h = pooling.sample_blocks(pooling.block_probabilities(blocks), (3, 1)).numpy()
-    on = h.sum(axis=3).reshape(4000, 4)  # each on with probability .8
+    blocks = tf.zeros((4, 4000, 2, 2))
+    h = pooling.sample(blocks, pooling.means(blocks), (3, 1)).numpy()
+    on = h.sum(axis=0).reshape(4000, 4)  # each on with probability .8
     correlation = np.corrcoef(on.T) - np.eye(4)
     assert np.abs(correlation).max() < 5 / np.sqrt(4000)  # 5 standard errors
 
 
 def test_sampling_depends_only_on_its_seed() -> None:
-    p = pooling.block_probabilities(tf.zeros((3, 2, 2, 4, 5)))
-    first, again, other = (pooling.sample_blocks(p, seed).numpy() for seed in ((1, 2), (1, 2), (1, 3)))
+    x = tf.zeros((4, 3, 2, 2, 5))
+    first, again, other = (pooling.sample(x, pooling.means(x), seed).numpy() for seed in ((1, 2), (1, 2), (1, 3)))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
 
-@pytest.mark.parametrize("pool", [(1, 1), (2, 2), (1, 3), (3, 1), (2, 4)])
-def test_blocks_are_gathered_and_put_back(pool: tuple[int, int]) -> None:
-    p, q = pool
-    x = np.random.default_rng(0).standard_normal((2, 2 * p, 3 * q, 5))
-    blocks = pooling.to_blocks(tf.constant(x), pool)
-    expected = np.stack(
-        [x[:, i * p : (i + 1) * p, j * q : (j + 1) * q].reshape(2, p * q, 5) for i in range(2) for j in range(3)],
-        axis=1,
-    ).reshape(2, 2, 3, p * q, 5)
-    np.testing.assert_array_equal(blocks.numpy(), expected)
-    np.testing.assert_array_equal(pooling.from_blocks(blocks, pool).numpy(), x)
-
-
 def test_probabilities_and_partition_equal_their_definitions() -> None:
-    x = np.random.default_rng(1).normal(0, 3, (2, 3, 1, 6, 4))
+    x = np.random.default_rng(1).normal(0, 3, (6, 2, 3, 1, 4))
     blocks = tf.constant(x)
     e = np.exp(x)
     # float64 and numbers of order 1: rounding only
-    np.testing.assert_allclose(pooling.block_log_partition(blocks), np.log(1 + e.sum(3)), rtol=1e-12)
-    np.testing.assert_allclose(pooling.block_probabilities(blocks), e / (1 + e.sum(3, keepdims=True)), rtol=1e-12)
-    np.testing.assert_allclose(pooling.pooled_probabilities(blocks), 1 - 1 / (1 + e.sum(3)), rtol=1e-12)
+    np.testing.assert_allclose(pooling.log_partition(blocks), np.log(1 + e.sum(0)), rtol=1e-12)
+    np.testing.assert_allclose(pooling.means(blocks), e / (1 + e.sum(0)), rtol=1e-12)
+    np.testing.assert_allclose(pooling.pooled(blocks), 1 - 1 / (1 + e.sum(0)), rtol=1e-12)
 
 
 def test_a_block_of_one_is_a_sigmoid() -> None:
-    x = np.linspace(-30, 30, 61).reshape(1, 1, 61, 1, 1)
+    x = np.linspace(-30, 30, 61)[None]
     sigmoid = 1 / (1 + np.exp(-x))
-    np.testing.assert_allclose(pooling.block_probabilities(tf.constant(x)), sigmoid, rtol=1e-12)
-    np.testing.assert_allclose(pooling.pooled_probabilities(tf.constant(x))[..., None, :], sigmoid, rtol=1e-12)
+    np.testing.assert_allclose(pooling.means(tf.constant(x)), sigmoid, rtol=1e-12)
+    np.testing.assert_allclose(pooling.pooled(tf.constant(x)), sigmoid[0], rtol=1e-12)
 
 
 def test_the_gradient_of_the_partition_is_the_probability() -> None:
-    blocks = tf.constant(np.random.default_rng(2).normal(0, 2, (2, 2, 3, 4, 2)))
+    blocks = tf.constant(np.random.default_rng(2).normal(0, 2, (4, 2, 2, 3, 2)))
     with tf.GradientTape() as tape:
         tape.watch(blocks)
-        total = tf.reduce_sum(pooling.block_log_partition(blocks))
-    np.testing.assert_allclose(tape.gradient(total, blocks), pooling.block_probabilities(blocks), rtol=1e-12)
+        total = tf.reduce_sum(pooling.log_partition(blocks))
+    np.testing.assert_allclose(tape.gradient(total, blocks), pooling.means(blocks), rtol=1e-12)
 
 
 @pytest.mark.parametrize("size", [88.0, 1e4])
 @pytest.mark.parametrize("signs", [(1, 1), (-1, -1), (1, -1), (-1, 0)])
 def test_huge_inputs_stay_finite_and_right(size: float, signs: tuple[int, int]) -> None:
-    blocks = tf.constant(np.array(signs, np.float32)[None, None, None, :, None] * size)
+    blocks = tf.constant(np.array(signs, np.float32)[:, None] * size)
     with tf.GradientTape() as tape:
         tape.watch(blocks)
-        share = pooling.block_log_partition(blocks)
+        share = pooling.log_partition(blocks)
     gradient = tape.gradient(share, blocks).numpy().ravel()
-    p = pooling.block_probabilities(blocks).numpy().ravel()
+    p = pooling.means(blocks).numpy().ravel()
     exact = np.logaddexp.reduce([0.0, *(np.array(signs) * size)])
     np.testing.assert_allclose(float(share.numpy().squeeze()), exact, rtol=1e-6, atol=1e-30)  # float32
     np.testing.assert_allclose(p, np.exp(np.array(signs) * size - exact), rtol=1e-5, atol=1e-37)
     np.testing.assert_allclose(gradient, p, rtol=1e-6, atol=1e-37)
-    h = pooling.sample_blocks(pooling.block_probabilities(blocks), (0, 0)).numpy()
+    h = pooling.sample(blocks, pooling.means(blocks), (0, 0)).numpy()
     assert h.sum() <= 1
 
 
 def test_tiny_probabilities_do_not_vanish() -> None:
     """exp(-40) is lost next to 1 in float32, but not by log1p and expm1: a quiet unit keeps its rank."""
-    blocks = tf.constant(np.full((1, 1, 1, 4, 1), -40, np.float32))
+    blocks = tf.constant(np.full((4, 1), -40, np.float32))
     exact = 4 * np.exp(-40.0)
-    assert float(pooling.pooled_probabilities(blocks).numpy().squeeze()) == pytest.approx(exact, rel=1e-5)
+    assert float(pooling.pooled(blocks).numpy().squeeze()) == pytest.approx(exact, rel=1e-5)
+
+
+@pytest.mark.parametrize("largest", [0.0, 59.0, 61.0])
+def test_small_and_large_inputs_are_handled_alike(largest: float) -> None:
+    """Means by plain exponentials, and with the largest input taken out, meet where one takes over from the other."""
+    x = np.random.default_rng(0).normal(0, 3, (4, 50)).astype(np.float32)
+    x[0, 0] = largest
+    e = np.exp(x.astype(np.float64))
+    np.testing.assert_allclose(pooling.means(tf.constant(x)), e / (1 + e.sum(0)), rtol=3e-6)  # float32, |x| to 61
+
+
+def test_rectified_units_have_consistent_functions() -> None:
+    """The mean is the derivative of the free energy's share; against numeric integration of softplus."""
+    x = np.array([-50.0, -3, -0.5, 0, 0.5, 3, 20, 1e4])[None]
+    share = rectified.log_partition(tf.constant(x)).numpy()
+    exact = [
+        scipy.integrate.quad(lambda t: np.logaddexp(0, t), -60, end, epsabs=1e-13, limit=500)[0] for end in x[0, :7]
+    ]
+    np.testing.assert_allclose(share[1:7], exact[1:], rtol=1e-8)  # what the series leaves out
+    np.testing.assert_allclose(share[0], np.exp(-50.0), rtol=1e-6)  # the integral of e^t
+    np.testing.assert_allclose(share[7], 0.5e8 + np.pi**2 / 6, rtol=1e-12)
+    blocks = tf.constant(np.random.default_rng(0).normal(0, 4, (3, 20)))
+    with tf.GradientTape() as tape:
+        tape.watch(blocks)
+        total = tf.reduce_sum(rectified.log_partition(blocks))
+    np.testing.assert_allclose(tape.gradient(total, blocks), rectified.means(blocks), rtol=1e-6)
+    assert rectified.pooled(blocks).shape == (20,)
+
+
+def test_rectified_samples_are_noisy_rectified_inputs() -> None:
+    level = np.array([-1.0, 0.0, 2.0])
+    blocks = tf.constant(np.tile(level[:, None], (1, DRAWS)))
+    h = rectified.sample(blocks, rectified.means(blocks), (1, 2)).numpy()
+    deviation = np.sqrt(1 / (1 + np.exp(-level)))  # of the noise
+    density, below = scipy.stats.norm.pdf(level / deviation), scipy.stats.norm.cdf(level / deviation)
+    mean = level * below + deviation * density  # of a rectified normal variable
+    assert h.min() == 0
+    assert (np.abs(h.mean(axis=1) - mean) < 5 * h.std(axis=1) / np.sqrt(DRAWS)).all()  # 5 standard errors

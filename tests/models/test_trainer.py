@@ -35,7 +35,7 @@ def _states() -> Array:
 def _trainer(rbm: ConvolutionalRBM, optimizer: Any, batch: int, **settings: Any) -> CRBMTrainer:
     trainer = CRBMTrainer(rbm, **({"sparsity_cost": 0.0, "weight_decay": 0.0} | settings))
     trainer.prepare((batch, *SHAPE))
-    trainer.compile(optimizer=optimizer, jit_compile=False)
+    trainer.compile(optimizer=optimizer)
     return trainer
 
 
@@ -142,7 +142,7 @@ def test_a_planted_filter_is_found() -> None:
     rbm.build((None, 9, 12, 1))
     trainer = CRBMTrainer(rbm, sparsity=0.04, sparsity_cost=1.0)
     trainer.prepare((50, 9, 12, 1))
-    trainer.compile(optimizer=keras.optimizers.Adam(0.02), jit_compile=False)
+    trainer.compile(optimizer=keras.optimizers.Adam(0.02))
     trainer.fit(data, batch_size=50, epochs=25, verbose=0)
     best = 0.0
     for k in range(2):

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from cepscope.models.crbm import ConvolutionalRBM as ConvolutionalRBM
     from cepscope.models.filters import linear_combinations as linear_combinations
     from cepscope.models.filters import model_filters as model_filters
-    from cepscope.models.train import fit_classifier as fit_classifier
-    from cepscope.models.train import load_model as load_model
-    from cepscope.models.train import pretrain as pretrain
+    from cepscope.models.greedy import pretrain as pretrain
+    from cepscope.models.loading import load_model as load_model
+    from cepscope.models.supervised import fit_classifier as fit_classifier
     from cepscope.models.trainer import CRBMTrainer as CRBMTrainer
 
 _HOMES = {
@@ -23,9 +23,9 @@ _HOMES = {
     "ConvolutionalRBM": "crbm",
     "linear_combinations": "filters",
     "model_filters": "filters",
-    "fit_classifier": "train",
-    "load_model": "train",
-    "pretrain": "train",
+    "fit_classifier": "supervised",
+    "load_model": "loading",
+    "pretrain": "greedy",
     "CRBMTrainer": "trainer",
 }
 __all__ = [

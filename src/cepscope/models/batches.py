@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cepscope.models.backend import keras
+from cepscope.models.backend import tf
 
 
-class EpochBatches(keras.utils.PyDataset):  # type: ignore[misc]
+class EpochBatches:
     """Batches of patches of one epoch; `begin` draws the next.
 
     Parameters
@@ -38,17 +39,13 @@ class EpochBatches(keras.utils.PyDataset):  # type: ignore[misc]
         shift: int = 0,
         drop_remainder: bool = False,
     ) -> None:
-        super().__init__(workers=1)
         self.x, self.y = x, y
         self.batch_size, self.seed, self.shift = min(batch_size, len(x)), seed, shift
         self.drop_remainder = drop_remainder
         self.begin(0)
 
     def begin(self, epoch: int) -> None:
-        """Draw the order and the shifts of an epoch.
-
-        To be called by a callback: Keras calls `on_epoch_end` of a data set once more than there are epochs.
-        """
+        """Draw the order and the shifts of an epoch."""
         rng = np.random.default_rng([self.seed, epoch])
         self.order = rng.permutation(len(self.x))
         self.moves = rng.integers(-self.shift, self.shift + 1, len(self.x))
@@ -62,6 +59,26 @@ class EpochBatches(keras.utils.PyDataset):  # type: ignore[misc]
         chosen = self.order[place]
         x = shifted(self.x[chosen], self.moves[place]) if self.shift else self.x[chosen]
         return x if self.y is None else (x, self.y[chosen])
+
+    def dataset(self, *, first: int = 0) -> Any:
+        """Return the epoch, from batch `first` on, as a `tf.data.Dataset` for `keras.Model.fit`.
+
+        Each pass over it is the epoch that was begun last. It is read by the thread that trains: a queue filled by
+        another costs more than these small batches take to cut.
+        """
+        n = self.batch_size if self.drop_remainder else None
+        signature = tf.TensorSpec((n, *self.x.shape[1:]), self.x.dtype)
+        if self.y is not None:
+            signature = (signature, tf.TensorSpec((n, *self.y.shape[1:]), self.y.dtype))
+
+        def rest() -> Iterator[Any]:
+            for index in range(first, len(self)):
+                yield self[index]
+
+        data = tf.data.Dataset.from_generator(rest, output_signature=signature)
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return data.apply(tf.data.experimental.assert_cardinality(len(self) - first)).with_options(options)
 
 
 def shifted(x: npt.NDArray[np.float32], moves: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

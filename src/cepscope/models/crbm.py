@@ -1,18 +1,21 @@
 """The convolutional restricted Boltzmann machine, as a Keras layer.
 
-With visible units v (n, H, W, C), hidden units h (n, H', W', K), kernels W, hidden biases b, visible biases c and
-visible offsets m, the energy of binary visible units is
+With visible units v (n, H, W, C), hidden units h (n, H', W', K), kernels W, hidden biases b, visible biases c, visible
+scales s, and offsets m and l of visible and hidden units, the energy of Gaussian visible units is
 
-    E(v, h) = - sum h * ((v - m) ** W + b) - sum c v
+    E(v, h) = sum (v - c)^2 / (2 s^2) - sum (h - l) * I,    I = ((v - m) / s^2) ** W + b,
 
 where ``**`` is cross-correlation and at most one hidden unit of a pooling block is on (Lee et al. 2009, ICML,
-section 3.3); Gaussian visible units of unit variance replace the last term by ``sum (v - c)^2 / 2``. So
+section 3.3); binary visible units have s = 1 and ``- sum c v`` for the first term. So
 
-    F(v) = [visible term] - sum over blocks of log(1 + sum exp I),    I = (v - m) ** W + b.
+    F(v) = [first term] + sum l I - sum over blocks of log(1 + sum exp I).
 
-The offsets are constants, one a channel, and change no distribution that the model can express (b takes them up); with
-m near the mean of v the gradient no longer mixes up filters and biases, and learning is much faster (Melchior,
-Fischer, Wiskott 2016, JMLR 17). m = 0 is the plain model.
+The mean of v given h is c plus the transposed convolution of h - l, its variance s^2 (the parametrisation of Cho, Ilin,
+Raiko 2011, ICANN). With Lee's ``E = (v^2/2 - v'Wh - b'h - c'v) / s^2`` it agrees when b here is b/s^2 there.
+
+The offsets are constants, one a channel or filter. With m near the mean of v, and l near that of h, the gradient no
+longer mixes up filters and biases (Montavon, Mueller 2012, Neural Networks: Tricks of the Trade; Melchior, Fischer,
+Wiskott 2016, JMLR 17). Zeros are the plain model.
 """
 
 from __future__ import annotations
@@ -20,10 +23,12 @@ from __future__ import annotations
 from typing import Any
 
 from cepscope.errors import ParameterError
-from cepscope.models import pooling
+from cepscope.models import pooling, rectified
 from cepscope.models.backend import keras, tf
+from cepscope.models.convolution import convolution
 
 VISIBLE = ("gaussian", "binary")
+HIDDEN = {"binary": pooling, "relu": rectified}
 PADDING = ("valid", "same")
 
 
@@ -40,15 +45,20 @@ class ConvolutionalRBM(keras.layers.Layer):
     pool_size : (int, int)
         Block of hidden units of which at most one is on. The map is cropped at its end to whole blocks.
     visible : {"gaussian", "binary"}
-        Gaussian units have unit variance: standardise the data.
+    hidden : {"binary", "relu"}
+        ``"relu"`` are noisy rectified linear units (Nair and Hinton 2010), which do not compete within a block.
     padding : {"valid", "same"}
-        ``"same"`` surrounds the visible units with zeros that take no part in the energy.
+        ``"same"`` surrounds the visible units with zeros (after the offset) that take no part in the energy.
     weight_scale : float
         Standard deviation of the first weights.
     hidden_bias : float
         First hidden bias; negative values start sparse.
+    visible_scale : float
+        First standard deviation of Gaussian visible units.
     visible_offset : float
         First offset; best near the mean of the visible units. `pretrain` measures it.
+    center_hidden : bool
+        Give hidden units offsets too, which `pretrain` measures; without, they are 0.
     seed : int
         Of the first weights.
 
@@ -64,10 +74,13 @@ class ConvolutionalRBM(keras.layers.Layer):
         *,
         pool_size: tuple[int, int] = (2, 2),
         visible: str = "gaussian",
+        hidden: str = "binary",
         padding: str = "valid",
         weight_scale: float = 0.05,
         hidden_bias: float = -1.0,
+        visible_scale: float = 1.0,
         visible_offset: float = 0.0,
+        center_hidden: bool = False,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -77,55 +90,60 @@ class ConvolutionalRBM(keras.layers.Layer):
                 raise ParameterError(f"`{name}` must be two positive integers. Received: {size}")
         if filters < 1:
             raise ParameterError(f"`filters` must be positive. Received: {filters}")
-        if visible not in VISIBLE:
-            raise ParameterError(f"`visible` must be one of {', '.join(VISIBLE)}. Received: {visible!r}")
-        if padding not in PADDING:
-            raise ParameterError(f"`padding` must be one of {', '.join(PADDING)}. Received: {padding!r}")
+        for name, value, known in (
+            ("visible", visible, VISIBLE),
+            ("hidden", hidden, tuple(HIDDEN)),
+            ("padding", padding, PADDING),
+        ):
+            if value not in known:
+                raise ParameterError(f"`{name}` must be one of {', '.join(known)}. Received: {value!r}")
+        if not visible_scale > 0 or (visible == "binary" and visible_scale != 1):
+            raise ParameterError(
+                f"`visible_scale` must be positive, and 1 for binary visible units. Received: {visible_scale}"
+            )
         self.filters = int(filters)
         self.kernel_size = (int(kernel_size[0]), int(kernel_size[1]))
         self.pool_size = (int(pool_size[0]), int(pool_size[1]))
-        self.visible, self.padding = visible, padding
+        self.visible, self.hidden, self.padding = visible, hidden, padding
         self.weight_scale, self.hidden_bias = float(weight_scale), float(hidden_bias)
-        self.visible_offset, self.seed = float(visible_offset), int(seed)
+        self.visible_scale, self.visible_offset = float(visible_scale), float(visible_offset)
+        self.center_hidden, self.seed = bool(center_hidden), int(seed)
+        self.family = HIDDEN[hidden]
 
     def get_config(self) -> dict[str, Any]:
         """Return every argument of the constructor."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "pool_size": self.pool_size,
-            "visible": self.visible,
-            "padding": self.padding,
-            "weight_scale": self.weight_scale,
-            "hidden_bias": self.hidden_bias,
-            "visible_offset": self.visible_offset,
-            "seed": self.seed,
-        }
+        names = [
+            *("filters", "kernel_size", "pool_size", "visible", "hidden", "padding", "weight_scale", "hidden_bias"),
+            *("visible_scale", "visible_offset", "center_hidden", "seed"),
+        ]
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Create kernel (height, width, channels, filters) and the biases of hidden units and input channels."""
+        """Create kernel (height, width, channels, filters) and what there is one of a filter or input channel."""
         self.map_shape(input_shape)  # refuses inputs that are too small
         channels = input_shape[-1]
+        constant = keras.initializers.Constant
         start = keras.initializers.RandomNormal(stddev=self.weight_scale, seed=self.seed)
         self.kernel = self.add_weight(
             name="kernel", shape=(*self.kernel_size, channels, self.filters), initializer=start
         )
         self.hidden_biases = self.add_weight(
-            name="hidden_biases",
-            shape=(self.filters,),
-            initializer=keras.initializers.Constant(self.hidden_bias),
+            name="hidden_biases", shape=(self.filters,), initializer=constant(self.hidden_bias)
         )
-        # not trainable by a classifier, whose output they do not touch; the RBM's own trainer updates them
+        # not trainable by a classifier, whose output they do not touch; the RBM's own trainer updates biases and scales
         self.visible_biases = self.add_weight(
             name="visible_biases", shape=(channels,), initializer="zeros", trainable=False
         )
-        self.visible_offsets = self.add_weight(
-            name="visible_offsets",
-            shape=(channels,),
-            initializer=keras.initializers.Constant(self.visible_offset),
-            trainable=False,
+        self.visible_scales = self.add_weight(
+            name="visible_scales", shape=(channels,), initializer=constant(self.visible_scale), trainable=False
         )
+        self.visible_offsets = self.add_weight(
+            name="visible_offsets", shape=(channels,), initializer=constant(self.visible_offset), trainable=False
+        )
+        if self.center_hidden:
+            self.hidden_offsets = self.add_weight(
+                name="hidden_offsets", shape=(self.filters,), initializer="zeros", trainable=False
+            )
 
     # -- shapes
 
@@ -147,86 +165,138 @@ class ConvolutionalRBM(keras.layers.Layer):
         height, width = self.map_shape(input_shape)
         return (input_shape[0], height // self.pool_size[0], width // self.pool_size[1], self.filters)
 
+    def _seen(self, input_shape: Any) -> tuple[int, int]:
+        """Return the height and width that the kernels need for the cropped hidden map."""
+        height, width = self.map_shape(input_shape)
+        return height + self.kernel_size[0] - 1, width + self.kernel_size[1] - 1
+
+    def _before(self) -> tuple[int, int]:
+        """Return the rows and columns of zeros before the input; what lacks behind it follows from `_seen`."""
+        kh, kw = self.kernel_size
+        return ((kh - 1) // 2, (kw - 1) // 2) if self.padding == "same" else (0, 0)
+
     def crop(self, v: Any) -> Any:
         """Keep the visible units (n, H, W, C) that the cropped hidden map sees."""
         if self.padding == "same":
             return v
-        height, width = self.map_shape(v.shape)
-        return v[:, : height + self.kernel_size[0] - 1, : width + self.kernel_size[1] - 1]
+        height, width = self._seen(v.shape)
+        return v[:, :height, :width]
+
+    def convolution(self, input_shape: Any, *, kernel: Any = None) -> Any:
+        """Return this layer's convolutions for inputs of a shape; see `cepscope.models.convolution`."""
+        kernel = tf.convert_to_tensor(self.kernel) if kernel is None else kernel
+        return convolution(kernel, tf.convert_to_tensor(self.hidden_biases), self._seen(input_shape), self.pool_size)
+
+    def columns(self, v: Any, conv: Any) -> Any:
+        """Return (v - m) / s^2, padded and cut to what is seen, as `conv` multiplies it."""
+        v = tf.convert_to_tensor(v, self.compute_dtype)  # NumPy minus a Keras variable would leave the gradient tape
+        scaled = v - self.visible_offsets
+        if self.visible == "gaussian":
+            scaled = scaled / tf.square(tf.convert_to_tensor(self.visible_scales))
+        (top, left), (height, width) = self._before(), self._seen(v.shape)
+        rest = [max(0, height - top - v.shape[1]), max(0, width - left - v.shape[2])]
+        if top or left or any(rest):
+            scaled = tf.pad(scaled, [[0, 0], [top, rest[0]], [left, rest[1]], [0, 0]])
+        return conv.columns(scaled[:, :height, :width])
 
     # -- conditionals
 
-    def hidden_input(self, v: Any) -> Any:
-        """Return I = (v - m) ** W + b: (n, H, W, C) to (n, H', W', K)."""
-        height, width = self.map_shape(v.shape)
-        v = tf.convert_to_tensor(v, self.compute_dtype)  # NumPy minus a Keras variable would leave the gradient tape
-        out = tf.nn.conv2d(v - self.visible_offsets, self.kernel, 1, self.padding.upper()) + self.hidden_biases
-        return out[:, :height, :width]
+    def hidden_blocks(self, v: Any) -> tuple[Any, Any]:
+        """Return the input of hidden units by block, (p*q, ...), and the convolution that knows their places."""
+        v = tf.convert_to_tensor(v, self.compute_dtype)
+        conv = self.convolution(v.shape)
+        return conv.up(self.columns(v, conv)), conv
 
-    def hidden_blocks(self, v: Any) -> Any:
-        """Return the input of hidden units by block: (n, h, w, p*q, K)."""
-        return pooling.to_blocks(self.hidden_input(v), self.pool_size)
+    def hidden_input(self, v: Any) -> Any:
+        """Return I: (n, H, W, C) to (n, H', W', K)."""
+        blocks, conv = self.hidden_blocks(v)
+        return conv.to_map(blocks)
 
     def mean_hiddens(self, v: Any) -> Any:
-        """Return P(h = 1 | v): (n, H', W', K)."""
-        return pooling.from_blocks(pooling.block_probabilities(self.hidden_blocks(v)), self.pool_size)
+        """Return E[h | v]: (n, H', W', K). Of binary units these are probabilities."""
+        blocks, conv = self.hidden_blocks(v)
+        return conv.to_map(self.family.means(blocks))
 
     def sample_hiddens(self, v: Any, seed: Any) -> Any:
-        """Draw h given v, exactly: (n, H', W', K) of 0 and 1, at most one 1 a block."""
-        return self.sample_blocks(pooling.block_probabilities(self.hidden_blocks(v)), seed)
-
-    def sample_blocks(self, probabilities: Any, seed: Any) -> Any:
-        """Draw h given P(h | v) by block (n, h, w, p*q, K): (n, H', W', K)."""
-        return pooling.from_blocks(pooling.sample_blocks(probabilities, seed), self.pool_size)
+        """Draw h given v: (n, H', W', K). Binary units: exactly, 0 or 1, at most one 1 a block."""
+        blocks, conv = self.hidden_blocks(v)
+        return conv.to_map(self.family.sample(blocks, self.family.means(blocks), seed))
 
     def mean_visibles(self, h: Any, shape: Any) -> Any:
         """Return E[v | h] for hidden units (n, H', W', K) and visible units of `shape` (n, H, W, C)."""
-        rest = [
-            size - (self.padding == "valid") * (kernel - 1) - hidden
-            for size, kernel, hidden in zip(shape[1:3], self.kernel_size, h.shape[1:3], strict=True)
-        ]
-        h = tf.pad(h, [[0, 0], [0, rest[0]], [0, rest[1]], [0, 0]])  # hidden units that the crop left out are off
-        down = tf.nn.conv2d_transpose(h, self.kernel, tf.stack(shape), 1, self.padding.upper())
-        down += self.visible_biases
+        conv = self.convolution(shape)
+        return self.visibles_from_blocks(conv.from_map(tf.convert_to_tensor(h, self.compute_dtype)), shape, conv)
+
+    def visibles_from_blocks(self, blocks: Any, shape: Any, conv: Any) -> Any:
+        """Return E[v | h] for hidden units by block, as `mean_visibles` does for a map."""
+        down = conv.down(blocks)
+        if self.center_hidden:
+            down -= conv.down(self.offset_blocks(conv))
+        (top, left), (height, width) = self._before(), shape[1:3]
+        down = down[:, top : top + height, left : left + width]
+        rest = [height - down.shape[1], width - down.shape[2]]  # what no whole block sees
+        down = tf.pad(down, [[0, 0], [0, rest[0]], [0, rest[1]], [0, 0]]) + self.visible_biases
         return down if self.visible == "gaussian" else tf.sigmoid(down)
+
+    def offset_blocks(self, conv: Any) -> Any:
+        """Return the hidden offsets as blocks of a single clip."""
+        return conv.from_map(tf.broadcast_to(self.hidden_offsets, (1, *conv.map, self.filters)))
 
     def sample_visibles(self, mean: Any, seed: Any) -> Any:
         """Draw v given its mean (n, H, W, C)."""
         if self.visible == "gaussian":
-            return mean + tf.random.stateless_normal(tf.shape(mean), seed, dtype=mean.dtype)
+            noise = tf.random.stateless_normal(tf.shape(mean), seed, dtype=mean.dtype)
+            return mean + tf.convert_to_tensor(self.visible_scales) * noise
         return tf.cast(tf.random.stateless_uniform(tf.shape(mean), seed, dtype=mean.dtype) < mean, mean.dtype)
 
-    def gibbs(self, v: Any, seeds: Any, *, probabilities: Any = None) -> tuple[Any, Any]:
+    def gibbs(
+        self, v: Any, seeds: Any, *, blocks: Any = None, means: Any = None, conv: Any = None, noise: bool = True
+    ) -> tuple[Any, Any]:
         """Take one step of the chain, v to h to v: return the sample of v and its mean given h.
 
-        `probabilities` are P(h | v) by block, if they are known already.
+        Parameters
+        ----------
+        v : tensor [shape=(n, H, W, C)]
+        seeds : tensors of int [shape=(2, 2)]
+            One for the hidden and one for the visible units.
+        blocks, means : tensors [shape=(p*q, ...)], optional
+            Input and mean of the hidden units, if they are known already.
+        conv : optional
+            `convolution` of this shape, if it is known already, or with other kernels.
+        noise : bool
+            If False, visible units are not drawn but set to their mean, as in the code posted with Lee et al. 2009.
         """
-        if probabilities is None:
-            probabilities = pooling.block_probabilities(self.hidden_blocks(v))
-        h = self.sample_blocks(probabilities, seeds[0])
-        mean = self.mean_visibles(h, (tf.shape(v)[0], *v.shape[1:]))
-        return self.sample_visibles(mean, seeds[1]), mean
+        v = tf.convert_to_tensor(v, self.compute_dtype)
+        conv = self.convolution(v.shape) if conv is None else conv
+        if blocks is None:
+            blocks = conv.up(self.columns(v, conv))
+        if means is None:
+            means = self.family.means(blocks)
+        hidden = self.family.sample(blocks, means, seeds[0])
+        mean = self.visibles_from_blocks(hidden, (tf.shape(v)[0], *v.shape[1:]), conv)
+        return (self.sample_visibles(mean, seeds[1]) if noise else mean), mean
 
     # -- energy
 
     def pre_activation(self, v: Any) -> Any:
         """Return log(1 + sum exp I) of each block, its share of the negative free energy: (n, h, w, K)."""
-        return pooling.block_log_partition(self.hidden_blocks(v))
+        blocks, conv = self.hidden_blocks(v)
+        return conv.pooled(self.family.log_partition(blocks))
 
-    def free_energy(self, v: Any, *, blocks: Any = None) -> Any:
-        """Return F(v), with exp(-F) the unnormalised probability of v: (n,).
-
-        `blocks` is `hidden_blocks(v)`, if it is known already.
-        """
-        v = tf.convert_to_tensor(v)  # a NumPy array minus a Keras variable would leave the gradient tape
-        shares = pooling.block_log_partition(self.hidden_blocks(v) if blocks is None else blocks)
+    def free_energy(self, v: Any) -> Any:
+        """Return F(v), with exp(-F) the unnormalised probability of v: (n,)."""
+        v = tf.convert_to_tensor(v, self.compute_dtype)
+        blocks, conv = self.hidden_blocks(v)
+        hidden = tf.reduce_sum(conv.pooled(self.family.log_partition(blocks)), axis=[1, 2, 3])
+        if self.center_hidden:
+            hidden -= tf.reduce_sum(conv.to_map(blocks) * self.hidden_offsets, axis=[1, 2, 3])
         v = self.crop(v)
         if self.visible == "gaussian":
-            visible = 0.5 * tf.reduce_sum((v - self.visible_biases) ** 2, axis=[1, 2, 3])
-        else:
-            visible = -tf.reduce_sum(v * self.visible_biases, axis=[1, 2, 3])
-        return visible - tf.reduce_sum(shares, axis=[1, 2, 3])
+            scaled = (v - self.visible_biases) / tf.convert_to_tensor(self.visible_scales)
+            return 0.5 * tf.reduce_sum(tf.square(scaled), axis=[1, 2, 3]) - hidden
+        return -tf.reduce_sum(v * self.visible_biases, axis=[1, 2, 3]) - hidden
 
     def call(self, v: Any) -> Any:
-        """Return the mean field of the pooling units, P(on | v): (n, h, w, K)."""
-        return -tf.math.expm1(-self.pre_activation(v))
+        """Return the mean field of the pooling units, (n, h, w, K): of binary units, P(on | v)."""
+        blocks, conv = self.hidden_blocks(v)
+        return conv.pooled(self.family.pooled(blocks))

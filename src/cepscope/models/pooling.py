@@ -5,67 +5,70 @@ representations", ICML 2009, section 3.3. At most one unit of a block is on, so 
 
     P(unit i on) = exp(I_i) / (1 + sum_j exp(I_j)),    P(all off) = 1 / (1 + sum_j exp(I_j)),
 
-and the block's pooling unit is on unless all are off. Everything is stable for inputs of any size: the largest of 0 and
-the inputs is taken out of the exponentials first.
+and the block's pooling unit is on unless all are off. Everything is stable for inputs of any size.
+
+Tensors have the units of a block on their first axis, (p*q, ...): sums and choices within a block are then sums and
+choices between whole tensors. What the other axes are is the business of `cepscope.models.convolution`.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from cepscope.models.backend import tf
 
-Pool = tuple[int, int]
+SAFE = 60.0  # inputs up to here can be exponentiated and summed as they are, in single precision
 
 
-def to_blocks(hidden: Any, pool: Pool) -> Any:
-    """Gather blocks on one axis: (n, h*p, w*q, k) to (n, h, w, p*q, k)."""
-    p, q = pool
-    _, height, width, k = hidden.shape
-    rows = tf.reshape(hidden, (-1, height // p, p, width // q, q * k))
-    rows = tf.transpose(rows, (0, 1, 3, 2, 4))
-    return tf.reshape(rows, (-1, height // p, width // q, p * q, k))
-
-
-def from_blocks(blocks: Any, pool: Pool) -> Any:
-    """Undo `to_blocks`."""
-    p, q = pool
-    _, h, w, _, k = blocks.shape
-    rows = tf.transpose(tf.reshape(blocks, (-1, h, w, p, q * k)), (0, 1, 3, 2, 4))
-    return tf.reshape(rows, (-1, h * p, w * q, k))
-
-
-def block_log_partition(blocks: Any) -> Any:
-    """Return log(1 + sum_j exp I_j) of each block: (n, h, w, p*q, k) to (n, h, w, k)."""
-    top = tf.stop_gradient(tf.maximum(tf.reduce_max(blocks, axis=3), 0.0))
-    total = tf.reduce_sum(tf.exp(blocks - top[:, :, :, None]), axis=3)
+def log_partition(blocks: Any) -> Any:
+    """Return log(1 + sum_j exp I_j) of each block: (p*q, ...) to (...)."""
+    top = tf.stop_gradient(tf.maximum(tf.reduce_max(blocks, axis=0), 0.0))
+    total = tf.reduce_sum(tf.exp(blocks - top), axis=0)
     return top + tf.math.log1p(total + tf.math.expm1(-top))  # exact for tiny `total` too: then top is 0
 
 
-def block_probabilities(blocks: Any) -> Any:
+def means(blocks: Any) -> Any:
     """Return the probability of each unit to be the one that is on, in the shape of `blocks`."""
-    top = tf.stop_gradient(tf.maximum(tf.reduce_max(blocks, axis=3, keepdims=True), 0.0))
-    weights = tf.exp(blocks - top)
-    return weights / (tf.exp(-top) + tf.reduce_sum(weights, axis=3, keepdims=True))
+
+    def plain() -> Any:
+        weights = tf.exp(blocks)
+        return weights * tf.math.reciprocal(1.0 + tf.add_n(tf.unstack(weights)))
+
+    def scaled() -> Any:  # the largest of 0 and the inputs is taken out of the exponentials first
+        top = tf.maximum(tf.reduce_max(blocks, axis=0), 0.0)
+        weights = tf.exp(blocks - top)
+        return weights / (tf.exp(-top) + tf.reduce_sum(weights, axis=0))
+
+    return tf.cond(tf.reduce_max(blocks) < SAFE, plain, scaled)
 
 
-def pooled_probabilities(blocks: Any) -> Any:
-    """Return the probability of each pooling unit to be on: 1 - P(all off), (n, h, w, k)."""
-    return -tf.math.expm1(-block_log_partition(blocks))
+def pooled(blocks: Any) -> Any:
+    """Return the probability of each pooling unit to be on: 1 - P(all off), (p*q, ...) to (...)."""
+    return -tf.math.expm1(-log_partition(blocks))
 
 
-def sample_blocks(probabilities: Any, seed: Any) -> Any:
+def sample(blocks: Any, means: Any, seed: Any) -> Any:  # noqa: ARG001  the means say all; `rectified.sample` needs both
     """Draw one outcome a block by inverting its cumulative distribution, from one uniform number a block.
 
     Parameters
     ----------
-    probabilities : tensor [shape=(n, h, w, p*q, k)]
-        As `block_probabilities` gives them; what is missing to 1 is "all off".
+    blocks : tensor [shape=(p*q, ...)]
+        Inputs.
+    means : tensor [shape=(p*q, ...)]
+        As `means` gives them; what is missing to 1 is "all off".
     seed : tensor of int [shape=(2,)]
         Of a stateless generator.
+
+    Returns
+    -------
+    tensor [shape=(p*q, ...)]
+        Of 0 and 1.
     """
-    upper = tf.cumsum(probabilities, axis=3)
-    lower = tf.pad(upper[:, :, :, :-1], [[0, 0], [0, 0], [0, 0], [1, 0], [0, 0]])
-    shape = tf.shape(probabilities)
-    uniform = tf.random.stateless_uniform((shape[0], shape[1], shape[2], 1, shape[4]), seed, dtype=probabilities.dtype)
-    return tf.cast((uniform >= lower) & (uniform < upper), probabilities.dtype)
+    units = tf.unstack(means)
+    uniform = tf.random.stateless_uniform(tf.shape(units[0]), seed, dtype=means.dtype)
+    excess, under = -uniform, []  # of the cumulative probability over the uniform number
+    for unit in units:
+        excess = excess + unit
+        under.append(tf.math.ceil(tf.minimum(excess, 1.0)))  # 1 if it is positive, else 0; comparing is far slower
+    return tf.stack([under[0], *[upper - lower for lower, upper in itertools.pairwise(under)]])

@@ -1,20 +1,30 @@
-"""Greedy pretraining, layer by layer, by contrastive divergence.
+"""Training one convolutional RBM by contrastive divergence, with chains that start at the data or go on for ever.
 
-Hinton 2002 (CD-k) and Tieleman 2008 (persistent chains); sparsity on the hidden bias as in Lee et al. 2009 (NIPS).
-The gradient of F(v_data) - F(v_model) is taken through a linear surrogate: dF/dI = -P(h | v), so with both P held
-constant, -sum P_data I(v_data) + sum P_model I(v_model) has the same gradient without the log-sum-exp.
+Hinton 2002, Neural Computation 14 (CD-k); Tieleman 2008, ICML (persistent chains, PCD); Tieleman and Hinton 2009, ICML
+(fast weights). Sparsity as in Lee et al. 2009 (NIPS), on the hidden biases only, or by cross-entropy as in Nair and
+Hinton 2009 (NIPS), on kernels and biases.
+
+The gradient of mean F(data) - mean F(model) is written out: since dF/dI = -E[h | v] (plus the hidden offsets), that of
+a kernel is minus the correlation of visible units with the mean of hidden units, under the data less under the chains.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from cepscope.errors import ParameterError
-from cepscope.models import pooling
 from cepscope.models.backend import keras, tf
 from cepscope.models.crbm import ConvolutionalRBM
+
+SPARSITY = ("bias", "cross_entropy")
+UNITS_A_PART = 600_000  # hidden units worked on at once: tensors that stay in the cache
+MOST_PARTS = 16
+FAST_DECAY, ACTIVITY_DECAY = 0.95, 0.9  # Tieleman and Hinton 2009, section 4; Nair and Hinton 2009
+SCALES = (0.1, 2.0)  # bounds of learned scales, for data of about unit variance
 
 
 @keras.saving.register_keras_serializable(package="cepscope")
@@ -28,12 +38,22 @@ class CRBMTrainer(keras.Model):  # type: ignore[misc]
         Gibbs steps of the negative phase.
     persistent : bool
         Carry the chains over from batch to batch (PCD) instead of starting them at the data (CD).
+    fast_learning_rate : float
+        Above 0, persistent chains see kernels with a fast-learning, fast-fading addition, which drives them on.
+    visible_noise : bool
+        If False, the visible units of a chain are set to their mean, not drawn.
     sparsity : float
         Mean activation that hidden units are drawn to.
     sparsity_cost : float
-        Strength of that pull, on the hidden biases only.
+        Strength of that pull.
+    sparsity_kind : {"bias", "cross_entropy"}
+        On the hidden biases only, or by the cross-entropy between target and mean activation.
     weight_decay : float
         L2, on the kernel.
+    bias_rate : float
+        Factor of the hidden biases' gradient, to let them learn at another rate.
+    learn_scales : bool
+        Learn the standard deviations of Gaussian visible units too.
     seed : int
         Of every draw.
     """
@@ -44,101 +64,245 @@ class CRBMTrainer(keras.Model):  # type: ignore[misc]
         *,
         k: int = 1,
         persistent: bool = False,
+        fast_learning_rate: float = 0.0,
+        visible_noise: bool = True,
         sparsity: float = 0.05,
         sparsity_cost: float = 1.0,
+        sparsity_kind: str = "bias",
         weight_decay: float = 1e-4,
+        bias_rate: float = 1.0,
+        learn_scales: bool = False,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if k < 1:
             raise ParameterError(f"`k` must be at least 1. Received: {k}")
+        if sparsity_kind not in SPARSITY:
+            raise ParameterError(f"`sparsity_kind` must be one of {', '.join(SPARSITY)}. Received: {sparsity_kind!r}")
+        if fast_learning_rate and not persistent:
+            raise ParameterError("Fast weights drive persistent chains: `fast_learning_rate` needs `persistent`.")
+        if learn_scales and rbm.visible != "gaussian":
+            raise ParameterError("Only Gaussian visible units have scales to learn. Received: learn_scales=True")
         self.rbm, self.k, self.persistent, self.seed = rbm, k, persistent, seed
-        self.sparsity, self.sparsity_cost, self.weight_decay = sparsity, sparsity_cost, weight_decay
-        names = ("reconstruction_error", "free_energy_gap", "hidden_activity")
-        self._means = [keras.metrics.Mean(name=name) for name in names]
+        self.fast_learning_rate, self.visible_noise = fast_learning_rate, visible_noise
+        self.sparsity, self.sparsity_cost, self.sparsity_kind = sparsity, sparsity_cost, sparsity_kind
+        self.weight_decay, self.bias_rate, self.learn_scales = weight_decay, bias_rate, learn_scales
+        self._averages = Averages(("reconstruction_error", "hidden_activity", "update_norm"))
 
     def prepare(self, batch_shape: tuple[int, ...]) -> None:
-        """Create the chains and the counter for batches of that shape (n, height, width, channels)."""
-        if not self.rbm.built:
-            self.rbm.build((None, *batch_shape[1:]))
-        self.draws = self.add_weight(name="draws", shape=(), dtype="int64", initializer="zeros", trainable=False)
+        """Create the chains and the counters for batches of that shape (n, height, width, channels)."""
+        rbm, self.batch_shape = self.rbm, batch_shape
+        if not rbm.built:
+            rbm.build((None, *batch_shape[1:]))
+
+        def state(name: str, shape: tuple[int, ...], dtype: Any, start: Any) -> Any:
+            return self.add_weight(name=name, shape=shape, dtype=dtype, initializer=start, trainable=False)
+
+        self.draws = state("draws", (), "int64", "zeros")
+        self.bad_step = state("bad_step", (), "int64", keras.initializers.Constant(-1))
+        self.activity = state("activity", (rbm.filters,), rbm.dtype, keras.initializers.Constant(self.sparsity))
         if self.persistent:
             start = keras.initializers.RandomNormal(stddev=1.0, seed=self.seed)
-            self.chains = self.add_weight(name="chains", shape=batch_shape, initializer=start, trainable=False)
+            self.chains = state("chains", batch_shape, rbm.dtype, start)
+        if self.fast_learning_rate:
+            self.fast_kernel = state("fast_kernel", rbm.kernel.shape, rbm.dtype, "zeros")
         self.built = True
+
+    def compile(self, optimizer: Any, **settings: Any) -> None:
+        """Set the optimizer; without XLA unless asked for, which loses on CPUs."""
+        super().compile(optimizer=optimizer, **{"jit_compile": False, **settings})
+
+    @property
+    def learned(self) -> list[Any]:
+        """Weights of the RBM that training moves."""
+        rbm = self.rbm
+        return [rbm.kernel, rbm.hidden_biases, rbm.visible_biases, *([rbm.visible_scales] if self.learn_scales else [])]
 
     @property
     def metrics(self) -> list[Any]:
         """Means over an epoch."""
-        return self._means
+        return [self._averages]
 
     def call(self, v: Any) -> Any:
         """Return the mean field of the pooling units."""
         return self.rbm(v)
 
-    def _seeds(self) -> list[Any]:
-        """Draw 2k new seeds, addressed by (seed, how many were drawn before)."""
-        first = tf.convert_to_tensor(self.draws)
-        self.draws.assign_add(2 * self.k)
-        return [tf.stack([tf.cast(self.seed, tf.int64), first + i]) for i in range(2 * self.k)]
-
-    def _negative_phase(self, v: Any, probabilities: Any) -> tuple[Any, Any]:
-        """Run the chains k steps: return their states and the mean of the last visible units."""
-        seeds = self._seeds()
-        state, known = (tf.convert_to_tensor(self.chains), None) if self.persistent else (v, probabilities)
-        for step in range(self.k):
-            state, mean = self.rbm.gibbs(state, seeds[2 * step : 2 * step + 2], probabilities=known)
-            known = None
-        if self.persistent:
-            self.chains.assign(state)
-        return state, mean
-
     def train_step(self, data: Any) -> dict[str, Any]:
         """Take one step of contrastive divergence on a batch (n, height, width, channels)."""
-        rbm = self.rbm
         v, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        variables = [rbm.kernel, rbm.hidden_biases, rbm.visible_biases]
-        with tf.GradientTape() as tape:
-            tape.watch(rbm.visible_biases.value)  # not trainable, so not watched by itself
-            blocks = rbm.hidden_blocks(v)
-            probabilities = tf.stop_gradient(pooling.block_probabilities(blocks))
-            with tape.stop_recording():
-                state, mean = self._negative_phase(v, probabilities)
-            model_blocks = rbm.hidden_blocks(state)
-            loss = surrogate_loss(rbm, (v, blocks), (state, model_blocks))
-            loss += 0.5 * self.weight_decay * tf.reduce_sum(tf.convert_to_tensor(rbm.kernel) ** 2)
-        gradients = tape.gradient(loss, [variable.value for variable in variables])
-        activity = tf.reduce_mean(probabilities, axis=[0, 1, 2, 3])  # (filters,)
-        gradients[1] += self.sparsity_cost * (activity - self.sparsity)
-        gap = tf.reduce_mean(rbm.free_energy(v, blocks=blocks))
-        gap -= tf.reduce_mean(rbm.free_energy(state, blocks=model_blocks))
-        self.optimizer.apply(gradients, variables)
-        error = tf.reduce_mean((rbm.crop(v) - rbm.crop(mean)) ** 2) if not self.persistent else self._error(v)
-        for metric, value in zip(self._means, (error, gap, tf.reduce_mean(activity)), strict=True):
-            metric.update_state(value)
-        return {metric.name: metric.result() for metric in self._means}
+        gradients, error, activity = self.gradients(v)
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
+        bad = tf.convert_to_tensor(self.bad_step)
+        step = tf.cast(self.optimizer.iterations, tf.int64)
+        self.bad_step.assign(tf.where((bad < 0) & ~finite, step, bad))
+        before = tf.identity(tf.convert_to_tensor(self.rbm.kernel))
+        self.optimizer.apply(gradients, self.learned)
+        if self.learn_scales:
+            self.rbm.visible_scales.assign(tf.clip_by_value(self.rbm.visible_scales, *SCALES))
+        update = tf.norm(tf.convert_to_tensor(self.rbm.kernel) - before)
+        self._averages.update_state(tf.stack([error, activity, update]))
+        return self._averages.result()
 
-    def _error(self, v: Any) -> Any:
-        """Mean squared error of the mean-field reconstruction: chains that left the data reconstruct nothing."""
-        mean = self.rbm.mean_visibles(self.rbm.mean_hiddens(v), (tf.shape(v)[0], *v.shape[1:]))
-        return tf.reduce_mean((self.rbm.crop(v) - self.rbm.crop(mean)) ** 2)
+    def gradients(self, v: Any) -> tuple[list[Any], Any, Any]:
+        """Estimate the gradient of mean F(data) - mean F(model), a place of the hidden map, with the penalties.
+
+        The chains go on by k steps.
+
+        Parameters
+        ----------
+        v : tensor [shape=(n, H, W, C)]
+            As `prepare` was told.
+
+        Returns
+        -------
+        gradients : list of tensors
+            Of `learned`.
+        error : tensor [shape=()]
+            Mean squared error of the reconstruction after one step.
+        activity : tensor [shape=()]
+            Mean of the hidden units under the data.
+        """
+        rbm = self.rbm
+        v = tf.ensure_shape(tf.convert_to_tensor(v, rbm.compute_dtype), self.batch_shape)
+        conv = rbm.convolution(v.shape)
+        chain_conv = conv
+        if self.fast_learning_rate:
+            chain_conv = rbm.convolution(v.shape, kernel=rbm.kernel + self.fast_kernel)
+        height, width = rbm.map_shape(v.shape)
+        places = float(height * width)
+        parts = _parts(v.shape[0], height * width * rbm.filters)
+        pieces = tf.split(v, parts)
+        starts = tf.split(tf.convert_to_tensor(self.chains), parts) if self.persistent else [None] * parts
+        seeds = self._seeds(2 * self.k * parts)
+        sums, ends = zip(
+            *[
+                self._sums(piece, start, conv, chain_conv, seeds[2 * self.k * i : 2 * self.k * (i + 1)])
+                for i, (piece, start) in enumerate(zip(pieces, starts, strict=True))
+            ],
+            strict=True,
+        )
+        if self.persistent:
+            self.chains.assign(tf.concat(ends, axis=0))
+        n = tf.cast(tf.shape(v)[0], v.dtype)
+        total = {name: tf.add_n([part[name] for part in sums]) / (n * places) for name in sums[0]}
+        kernel = total["kernel"] + self.weight_decay * tf.convert_to_tensor(rbm.kernel)
+        hidden = total["hidden"]
+        activity = total["activity"]  # (K,)
+        if self.sparsity_cost:
+            kernel, hidden = self._sparse(kernel, hidden, activity, v, conv)
+        gradients = [kernel, self.bias_rate * hidden, total["visible"]]
+        if self.learn_scales:
+            gradients.append(total["scales"])
+        if self.fast_learning_rate:
+            self.fast_kernel.assign(FAST_DECAY * self.fast_kernel - self.fast_learning_rate * total["kernel"])
+        seen = rbm.crop(v).shape
+        error = total["error"] * places / float(np.prod(seen[1:]))
+        return gradients, error, tf.reduce_mean(activity)
+
+    def _seeds(self, count: int) -> list[Any]:
+        """Draw new seeds, addressed by (seed, how many were drawn before)."""
+        first = tf.convert_to_tensor(self.draws)
+        self.draws.assign_add(count)
+        return [tf.stack([tf.cast(self.seed, tf.int64), first + i]) for i in range(count)]
+
+    def _sums(
+        self, v: Any, chains: Any, conv: Any, chain_conv: Any, seeds: Sequence[Any]
+    ) -> tuple[dict[str, Any], Any]:
+        """Return the sums over one part of a batch that make up the gradients, and where its chains end."""
+        rbm = self.rbm
+        columns = rbm.columns(v, conv)
+        blocks = conv.up(columns)
+        means = rbm.family.means(blocks)
+        known = (None, None) if self.persistent else (blocks, means)
+        state, first = v if chains is None else chains, None
+        for step in range(self.k):
+            state, mean = rbm.gibbs(
+                state,
+                seeds[2 * step : 2 * step + 2],
+                blocks=known[0],
+                means=known[1],
+                conv=chain_conv,
+                noise=self.visible_noise,
+            )
+            first, known = mean if first is None else first, (None, None)
+        if self.persistent:  # chains that left the data reconstruct nothing
+            first = rbm.visibles_from_blocks(means, (tf.shape(v)[0], *v.shape[1:]), conv)
+        model_columns = rbm.columns(state, conv)
+        model_means = rbm.family.means(conv.up(model_columns))
+        kernel, hidden = conv.correlate(columns, means)
+        model_kernel, model_hidden = conv.correlate(model_columns, model_means)
+        if rbm.center_hidden:
+            offsets = rbm.offset_blocks(conv)
+            n = tf.cast(tf.shape(v)[0], v.dtype)
+            for sign, end in ((1.0, v), (-1.0, state)):
+                average = rbm.columns(tf.reduce_mean(end, axis=0, keepdims=True), conv)
+                kernel -= sign * n * conv.correlate(average, offsets)[0]
+        seen, fantasy = rbm.crop(v), rbm.crop(state)
+        sums = {
+            "kernel": model_kernel - kernel,
+            "hidden": model_hidden - hidden,
+            "visible": self._visible_sum(fantasy) - self._visible_sum(seen),
+            "activity": hidden,
+            "error": tf.reduce_sum(tf.square(seen - rbm.crop(first))),
+        }
+        if self.learn_scales:
+            sums["scales"] = self._scale_sum(v, means, conv) - self._scale_sum(state, model_means, conv)
+        return sums, state
+
+    def _visible_sum(self, v: Any) -> Any:
+        """Return minus the derivative of sum F by the visible biases, up to a constant: (C,)."""
+        total = tf.reduce_sum(v, axis=[0, 1, 2])
+        return (
+            total if self.rbm.visible == "binary" else total / tf.square(tf.convert_to_tensor(self.rbm.visible_scales))
+        )
+
+    def _scale_sum(self, v: Any, means: Any, conv: Any) -> Any:
+        """Return the derivative of sum F by the visible scales: (C,)."""
+        rbm = self.rbm
+        scales = tf.convert_to_tensor(rbm.visible_scales)
+        squares = tf.reduce_sum(tf.square(rbm.crop(v) - rbm.visible_biases), axis=[0, 1, 2])
+        down = rbm.visibles_from_blocks(means, (tf.shape(v)[0], *v.shape[1:]), conv) - rbm.visible_biases
+        product = tf.reduce_sum((v - rbm.visible_offsets) * down, axis=[0, 1, 2])
+        return (2.0 * product - squares) / scales**3
+
+    def _sparse(self, kernel: Any, hidden: Any, activity: Any, v: Any, conv: Any) -> tuple[Any, Any]:
+        """Add the pull towards the target activity to the gradients of kernel and hidden biases."""
+        if self.sparsity_kind == "bias":
+            return kernel, hidden + self.sparsity_cost * (activity - self.sparsity)
+        average = ACTIVITY_DECAY * self.activity + (1 - ACTIVITY_DECAY) * activity
+        self.activity.assign(average)
+        excess = self.sparsity_cost * (average - self.sparsity)  # derivative of the cross-entropy by a unit's input
+        columns = self.rbm.columns(tf.reduce_mean(v, axis=0, keepdims=True), conv)
+        ones = conv.from_map(tf.ones((1, *conv.map, self.rbm.filters), v.dtype))
+        return kernel + excess * conv.correlate(columns, ones)[0] / float(np.prod(conv.map)), hidden + excess
 
 
-def surrogate_loss(rbm: ConvolutionalRBM, data: tuple[Any, Any], model: tuple[Any, Any]) -> Any:
-    """Return a loss with the gradient of mean F(data) - mean F(model), per place of the hidden map.
+class Averages(keras.metrics.Metric):  # type: ignore[misc]
+    """Means of several numbers at once: one operation a step, not one a number.
 
     Parameters
     ----------
-    rbm : ConvolutionalRBM
-    data, model : (v, rbm.hidden_blocks(v))
-        Visible units (n, H, W, C), which are held constant, and the input they give to the hidden units.
+    names : sequence of str
     """
-    parts = []
-    for v, blocks in (data, model):
-        probabilities = tf.stop_gradient(pooling.block_probabilities(blocks))
-        hidden = tf.reduce_mean(tf.reduce_sum(probabilities * blocks, axis=[1, 2, 3, 4]))
-        visible = tf.reduce_mean(tf.reduce_sum(tf.stop_gradient(rbm.crop(v)), axis=[1, 2]), axis=0)  # (C,)
-        parts.append(hidden + tf.reduce_sum(visible * tf.convert_to_tensor(rbm.visible_biases)))
-    places = float(np.prod(data[1].shape[1:4]))
-    return (parts[1] - parts[0]) / places
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(name="averages")
+        self.names = tuple(names)
+        self.total = self.add_variable((len(self.names) + 1,), initializer="zeros", name="total")
+
+    def update_state(self, values: Any) -> None:
+        """Add one number each (len(names),)."""
+        self.total.assign_add(tf.concat([tf.cast(values, self.total.dtype), [1.0]], axis=0))
+
+    def result(self) -> dict[str, Any]:
+        """Return name to mean."""
+        total = tf.convert_to_tensor(self.total)
+        means = tf.math.divide_no_nan(total[:-1], total[-1])
+        return {name: means[i] for i, name in enumerate(self.names)}
+
+
+def _parts(n: int, units: int) -> int:
+    """Return in how many equal parts a batch is worked on; parts run side by side and fit the cache."""
+    wanted = min(MOST_PARTS, math.ceil(n * units / UNITS_A_PART))
+    return next(parts for parts in range(wanted, 0, -1) if n % parts == 0)

@@ -1,0 +1,221 @@
+"""Greedy pretraining of a CDBN: its RBMs one after the other, from the bottom up, without labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cepscope.errors import ParameterError
+from cepscope.models.backend import keras
+from cepscope.models.batches import EpochBatches
+from cepscope.models.checkpoint import Checkpoint, Keeper, key_of, run_epochs
+from cepscope.models.crbm import ConvolutionalRBM
+from cepscope.models.trainer import CRBMTrainer
+from cepscope.models.watch import Progress, RBMWatch, Row
+
+FloatArray = npt.NDArray[np.float32]
+EPOCHS = 3
+FULL = 40  # batches: below it, epochs are added
+MOST = 10  # times the epochs, for tiny corpora
+BIAS_PATCHES, BIAS_STEPS, BIAS_RANGE = 64, 24, 30.0
+
+
+def pretrain(
+    model: Any,
+    data: Any,
+    *,
+    epochs: int = 0,
+    batch_size: int = 64,
+    learning_rate: Any = 1e-3,
+    momentum: float | tuple[float, float, int] | None = None,
+    optimizer: Any = None,
+    k: int = 1,
+    persistent: bool = False,
+    fast_learning_rate: float = 0.0,
+    visible_noise: bool = True,
+    sparsity: float = 0.05,
+    sparsity_cost: float = 1.0,
+    sparsity_kind: str = "bias",
+    weight_decay: float = 1e-4,
+    bias_rate: float = 1.0,
+    learn_scales: bool = False,
+    initial_biases: str = "data",
+    center: bool = True,
+    held_out: npt.ArrayLike | None = None,
+    patience: int = 0,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    callbacks: Sequence[Any] = (),
+    progress: Progress | None = None,
+) -> list[Row]:
+    """Train the RBMs of a CDBN layer by layer, without labels.
+
+    Each layer learns the pooled mean field of the one below it. The same seed gives the same weights, bit for bit, and
+    so does a training that was killed and goes on from its checkpoint.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From `build_cdbn`.
+    data : Patches or array [shape=(n, n_mfcc, frames, 1)]
+        Of patches the train split is taken.
+    epochs : int
+        For each layer; 0 is 3, or more of a corpus that has fewer than 40 batches.
+    batch_size : int
+    learning_rate : float or keras.optimizers.schedules.LearningRateSchedule
+    momentum : float or (float, float, int), optional
+        Plain gradient descent with this momentum instead of Adam, or with the first until an epoch and then the second;
+        it needs a far larger learning rate, about 1.
+    optimizer : keras.optimizers.Optimizer, optional
+        Another one; each layer gets its own copy. `learning_rate` and `momentum` are not used then.
+    k, persistent, fast_learning_rate, visible_noise, sparsity, sparsity_cost, sparsity_kind, weight_decay, bias_rate, \
+learn_scales
+        See `CRBMTrainer`.
+    initial_biases : {"data", "constant"}
+        ``"data"`` starts visible biases at the mean of the data (Hinton 2010, section 8) and hidden biases where
+        hidden units are as active as `sparsity` says; ``"constant"`` leaves those of the model.
+    center : bool
+        Set the offsets of visible units, and of hidden ones in layers that have them, to their first mean.
+    held_out : array [shape=(m, n_mfcc, frames, 1)], optional
+        Patches for the free-energy gap; of `Patches` the test split, without its labels.
+    patience : int
+        Stop a layer after so many epochs in a row with a free-energy gap above its lowest; 0 never does.
+    seed : int
+        Of order and draws.
+    checkpoint : path, optional
+        A file that keeps the state of the training; if it is there, and of the same training, that goes on.
+    callbacks : sequence of keras.callbacks.Callback
+    progress : callable, optional
+        Called after each epoch with (layer, epoch, epochs, row).
+
+    Returns
+    -------
+    list of dict
+        One row an epoch: stage, epoch, layer, reconstruction_error, hidden_activity, update_norm, and what
+        `layer_diagnostics` measures.
+
+    Raises
+    ------
+    CepscopeError
+        If the training diverges: says in which layer and step, and why perhaps.
+    """
+    positive(epochs=epochs or 1, batch_size=batch_size)
+    if initial_biases not in ("data", "constant"):
+        raise ParameterError(f"`initial_biases` must be data or constant. Received: {initial_biases!r}")
+    if optimizer is None:
+        optimizer = _optimizer(learning_rate, momentum)
+    x, unseen = patches_of(data), _held_out(data, held_out)
+    if patience and unseen is None:
+        raise ParameterError("`patience` watches the free-energy gap, which needs `held_out` patches.")
+    rbms = [layer for layer in model.layers if isinstance(layer, ConvolutionalRBM)]
+    if not rbms:
+        raise ParameterError("The model has no ConvolutionalRBM layer, so there is nothing to pretrain.")
+    training: dict[str, Any] = {
+        "k": k,
+        "persistent": persistent,
+        "fast_learning_rate": fast_learning_rate,
+        "visible_noise": visible_noise,
+        "sparsity": sparsity,
+        "sparsity_cost": sparsity_cost,
+        "sparsity_kind": sparsity_kind,
+        "weight_decay": weight_decay,
+        "bias_rate": bias_rate,
+        "learn_scales": learn_scales,
+    }
+    key = ""
+    if checkpoint is not None:
+        started = [value for rbm in rbms for value in rbm.get_weights()]
+        rest = {"biases": initial_biases, "center": center, "patience": patience, "epochs": epochs, "seed": seed}
+        rest |= {"batch": batch_size, "optimizer": optimizer.get_config(), "momentum": momentum}
+        key = key_of(x, *started, **training, **rest)
+    kept = Checkpoint(None if checkpoint is None else Path(checkpoint), key)
+    position = kept.position
+    rows = position.rows
+    kept.show(model.variables)  # the layers that were trained, to feed those above
+    if position.done:
+        return rows
+    for depth, rbm in enumerate(rbms):
+        trainer = CRBMTrainer(rbm, **training, seed=seed + depth)
+        batches = EpochBatches(x, batch_size=batch_size, seed=seed + depth, drop_remainder=True)
+        trainer.prepare((batches.batch_size, *x.shape[1:]))
+        if depth >= position.part:
+            rounds = epochs or enough(EPOCHS, len(batches))
+            if not kept.arrays:
+                _start(rbm, x, seed=seed + depth, sparsity=sparsity, biases=initial_biases, center=center)
+            trainer.compile(optimizer=type(optimizer).from_config(optimizer.get_config()))
+            change = momentum if isinstance(momentum, tuple) else None
+            watch = RBMWatch(
+                trainer, rounds, rows, progress, data=x, held_out=unseen, patience=patience, momentum=change
+            )
+            if not watch.gap_grew():
+                keeper = Keeper(kept, position, batches, trainer, learned=trainer.learned, more=model.variables)
+                run_epochs(keeper, rounds, [watch, *callbacks])
+            kept.arrays = {}
+            position.part, position.epoch, position.step = depth + 1, 0, 0
+        if depth + 1 < len(rbms):
+            x = trainer.predict(x, batch_size=256, verbose=0)
+            unseen = None if unseen is None else trainer.predict(unseen, batch_size=256, verbose=0)
+    position.done = True
+    kept.save(position, model.variables)
+    return rows
+
+
+def _start(rbm: Any, x: FloatArray, *, seed: int, sparsity: float, biases: str, center: bool) -> None:
+    """Set offsets and first biases from the data (n, height, width, channels)."""
+    mean = x.mean(axis=(0, 1, 2))
+    if center:
+        rbm.visible_offsets.assign(mean)
+    some = x[np.random.default_rng(seed).permutation(len(x))[:BIAS_PATCHES]]
+    if biases == "data":
+        if rbm.visible == "gaussian":
+            rbm.visible_biases.assign(mean)
+        else:
+            safe = np.clip(mean, 0.01, 0.99)
+            rbm.visible_biases.assign(np.log(safe / (1 - safe)))
+        low, high = np.full(rbm.filters, -BIAS_RANGE), np.full(rbm.filters, BIAS_RANGE)
+        for _ in range(BIAS_STEPS):  # activity grows with the bias, so halving the interval finds it
+            rbm.hidden_biases.assign((low + high) / 2)
+            active = np.asarray(rbm.mean_hiddens(some)).mean(axis=(0, 1, 2)) > sparsity
+            high, low = np.where(active, (low + high) / 2, high), np.where(active, low, (low + high) / 2)
+    if center and rbm.center_hidden:
+        rbm.hidden_offsets.assign(np.asarray(rbm.mean_hiddens(some)).mean(axis=(0, 1, 2)))
+
+
+def _optimizer(learning_rate: Any, momentum: float | tuple[float, float, int] | None) -> Any:
+    if isinstance(learning_rate, int | float):
+        positive(learning_rate=learning_rate)
+    if momentum is None:
+        return keras.optimizers.Adam(learning_rate)
+    first = momentum[0] if isinstance(momentum, tuple) else momentum
+    return keras.optimizers.SGD(learning_rate, momentum=first)
+
+
+def patches_of(data: Any) -> FloatArray:
+    """Return the patches to train on (n, n_mfcc, frames, 1): the train split of `Patches`, or an array as it is."""
+    x = data.train.x if hasattr(data, "train") else np.asarray(data, np.float32)
+    if x.ndim != 4 or not len(x):
+        raise ParameterError(f"Patches must be (n, n_mfcc, frames, 1), n at least 1. Received: {x.shape}")
+    return np.asarray(x, np.float32)
+
+
+def _held_out(data: Any, held_out: npt.ArrayLike | None) -> FloatArray | None:
+    if held_out is None:
+        return data.test.x if hasattr(data, "test") and len(data.test.x) else None
+    return patches_of(held_out)
+
+
+def enough(epochs: int, batches: int) -> int:
+    """Return epochs that make about as many steps on a small corpus as `epochs` do on one of `FULL` batches."""
+    return min(max(epochs, math.ceil(epochs * FULL / batches)), MOST * epochs)
+
+
+def positive(**settings: float) -> None:
+    """Refuse what is not a positive number."""
+    for name, value in settings.items():
+        if not (np.isfinite(value) and value > 0):
+            raise ParameterError(f"`{name}` must be a positive number. Received: {value}")

@@ -1,0 +1,28 @@
+"""Networks from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cepscope.errors import CorruptArtifactError, NotFittedError
+from cepscope.models.backend import keras
+
+
+def load_model(path: str | Path) -> Any:
+    """Load a ``.keras`` file in safe mode: no code of the file's own is run.
+
+    Raises
+    ------
+    NotFittedError
+        If there is no such file.
+    CorruptArtifactError
+        If it can't be read.
+    """
+    if not Path(path).is_file():
+        raise NotFittedError(f"There is no model at {path}. Run `cepscope train` first.")
+    try:
+        return keras.models.load_model(path, safe_mode=True)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CorruptArtifactError(f"{path} can't be loaded as a Keras model: {reason}") from error

@@ -1,0 +1,140 @@
+"""Fine-tuning: the whole network, or some of its layers, learns from labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cepscope.errors import ParameterError
+from cepscope.models.backend import keras
+from cepscope.models.batches import EpochBatches
+from cepscope.models.checkpoint import Checkpoint, Keeper, key_of, run_epochs
+from cepscope.models.greedy import enough, patches_of, positive
+from cepscope.models.watch import Progress, Row, Watch
+
+FloatArray = npt.NDArray[np.float32]
+EPOCHS = 20
+
+
+def fit_classifier(
+    model: Any,
+    data: Any,
+    y: npt.NDArray[np.int32] | None = None,
+    *,
+    validation: tuple[FloatArray, npt.NDArray[np.int32]] | None = None,
+    epochs: int = 0,
+    batch_size: int = 64,
+    learning_rate: float = 4e-3,
+    label_smoothing: float = 0.1,
+    shift: int = 8,
+    frozen: Sequence[str] = (),
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    callbacks: Sequence[Any] = (),
+    progress: Progress | None = None,
+) -> list[Row]:
+    """Train the whole network with labels, or a part of it.
+
+    The same seed gives the same weights, bit for bit, and so does a training that was killed and goes on from its
+    checkpoint.
+
+    The model is left compiled for whole-number classes, so that ``model.evaluate(x, y)`` and ``model.fit(x, y)`` work.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With class probabilities as output.
+    data : Patches or array [shape=(n, n_mfcc, frames, 1)]
+        Of patches the train split is taken, and its labels, and the test split for validation.
+    y : array [shape=(n,)], optional
+        Classes, if `data` is an array.
+    validation : (x, y), optional
+        Only watched: nothing is chosen by it.
+    epochs : int
+        0 is 20, or more of a corpus that has fewer than 40 batches.
+    batch_size : int
+    learning_rate : float
+        Highest one; it falls to zero along half a cosine.
+    label_smoothing : float
+        Weight of the uniform distribution in the targets.
+    shift : int
+        Patches are moved in time by up to this many frames.
+    frozen : sequence of str
+        Layers that keep their weights, as ``("crbm1", "crbm2")``.
+    seed : int
+        Of order and shifts.
+    checkpoint : path, optional
+        A file that keeps the state of the training; if it is there, and of the same training, that goes on.
+    callbacks : sequence of keras.callbacks.Callback
+    progress : callable, optional
+        Called after each epoch with ("classifier", epoch, epochs, row).
+
+    Returns
+    -------
+    list of dict
+        One row an epoch: stage, epoch, loss, accuracy, val_loss, val_accuracy.
+    """
+    positive(epochs=epochs or 1, batch_size=batch_size, learning_rate=learning_rate)
+    x = patches_of(data)
+    if y is None:
+        if not hasattr(data, "train"):
+            raise ParameterError("An array of patches needs its classes `y`. Received: y=None")
+        y = data.train.y
+        if validation is None and len(data.test.y):
+            validation = (data.test.x, data.test.y)
+    classes = int(model.output_shape[-1])
+    _classes_fit(x, y, classes)
+    if validation is not None:
+        _classes_fit(validation[0], validation[1], classes)
+    names = [layer.name for layer in model.layers]
+    if unknown := [name for name in frozen if name not in names]:
+        raise ParameterError(f"`frozen` must name layers of the model: {', '.join(names)}. Received: {unknown[0]!r}")
+    targets = _smooth(y, classes, label_smoothing)
+    batches = EpochBatches(x, targets, batch_size=batch_size, seed=seed, shift=shift)
+    epochs = epochs or enough(EPOCHS, len(batches))
+    key = ""
+    if checkpoint is not None:
+        settings = {"epochs": epochs, "rate": learning_rate, "batch": batch_size, "shift": shift, "seed": seed}
+        key = key_of(x, targets, *model.get_weights(), **settings, frozen=list(frozen), config=model.get_config())
+    kept = Checkpoint(None if checkpoint is None else Path(checkpoint), key)
+    free = [layer for layer in model.layers if layer.name in frozen and layer.trainable]
+    for layer in free:
+        layer.trainable = False
+    try:
+        schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(batches))
+        model.compile(
+            optimizer=keras.optimizers.Adam(schedule),
+            loss="categorical_crossentropy",
+            metrics=["accuracy"],
+            jit_compile=False,
+        )
+        held_out = None if validation is None else (validation[0], _smooth(validation[1], classes, 0.0))
+        if kept.arrays:
+            model.evaluate(x[:1], targets[:1], verbose=0)  # makes the running means, whose state is restored
+        watch = Watch("fine-tuning", "classifier", epochs, kept.position.rows, progress)
+        keeper = Keeper(kept, kept.position, batches, model, learned=model.trainable_variables)
+        kept.show(keeper.variables())  # if no epoch is left
+        run_epochs(keeper, epochs, [watch, *callbacks], validation_data=held_out)
+    finally:
+        for layer in free:
+            layer.trainable = True
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    return kept.position.rows
+
+
+def _classes_fit(x: npt.ArrayLike, y: npt.ArrayLike, classes: int) -> None:
+    y = np.asarray(y)
+    if y.shape != np.shape(x)[:1] or not np.issubdtype(y.dtype, np.integer) or y.min() < 0 or y.max() >= classes:
+        span = f"{y.min()} to {y.max()}" if y.size else "none"
+        raise ParameterError(
+            f"Each of the {len(np.asarray(x))} patches needs a class, a whole number from 0 to {classes - 1}. "
+            f"Received: {y.dtype} of shape {y.shape}, values {span}"
+        )
+
+
+def _smooth(y: npt.NDArray[np.int32], classes: int, weight: float) -> FloatArray:
+    return ((1 - weight) * np.eye(classes, dtype=np.float32)[y] + weight / classes).astype(np.float32)
