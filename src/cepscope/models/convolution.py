@@ -54,9 +54,11 @@ class Direct:
         """Return the inputs of hidden units, biases included."""
         return self.from_map(tf.nn.bias_add(tf.nn.conv2d(columns, self.kernel, 1, "VALID"), self.biases))
 
-    def down(self, blocks: Any) -> Any:
-        """Return the transposed convolution (n, H, W, C)."""
+    def down(self, blocks: Any, *, steps: bool = False) -> Any:
+        """Return the transposed convolution (n, H, W, C); `steps` says that blocks are as `pooling.sample_steps`."""
         height, width, channels = self.shape
+        if steps:
+            blocks -= tf.pad(blocks[:-1], [[1, 0], *[[0, 0]] * 4])
         hidden = self.to_map(blocks)
         if not self.rows_are_channels:
             shape = (tf.shape(hidden)[0], height, width, channels)
@@ -155,10 +157,13 @@ class BlockColumns:
         p, q = self.pool
         return tf.reshape(tf.matmul(self.up_matrix, columns), (p * q, self.k, *self.blocks, -1))
 
-    def down(self, blocks: Any) -> Any:
-        """Return the transposed convolution (n, H, W, C)."""
+    def down(self, blocks: Any, *, steps: bool = False) -> Any:
+        """Return the transposed convolution (n, H, W, C); `steps` says that blocks are as `pooling.sample_steps`."""
         p, q = self.pool
-        return self._spread(tf.matmul(self.down_matrix, tf.reshape(blocks, (p * q * self.k, -1))))
+        matrix = self.down_matrix
+        if steps:  # a step at unit i and at all that follow is h_i: sum_i (step_i - step_i-1) W_i, reordered
+            matrix -= tf.pad(matrix[:, self.k :], [[0, 0], [0, self.k]])
+        return self._spread(tf.matmul(matrix, tf.reshape(blocks, (p * q * self.k, -1))))
 
     def correlate(self, columns: Any, blocks: Any) -> tuple[Any, Any]:
         """Return the sums of products, in the kernel's shape, and of the hidden units, (K,)."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from cepscope.models.backend import tf
 
-SAFE = 60.0  # inputs up to here can be exponentiated and summed as they are, in single precision
+SAFE = 1e30  # sums of exponentials up to here are far from overflow, and their inverse from underflow
 
 
 def log_partition(blocks: Any) -> Any:
@@ -28,19 +28,19 @@ def log_partition(blocks: Any) -> Any:
     return top + tf.math.log1p(total + tf.math.expm1(-top))  # exact for tiny `total` too: then top is 0
 
 
+@tf.custom_gradient  # type: ignore[untyped-decorator]
 def means(blocks: Any) -> Any:
     """Return the probability of each unit to be the one that is on, in the shape of `blocks`."""
-
-    def plain() -> Any:
-        weights = tf.exp(blocks)
-        return weights * tf.math.reciprocal(1.0 + tf.add_n(tf.unstack(weights)))
+    weights = tf.exp(blocks)
+    total = 1.0 + tf.add_n(tf.unstack(weights))
 
     def scaled() -> Any:  # the largest of 0 and the inputs is taken out of the exponentials first
         top = tf.maximum(tf.reduce_max(blocks, axis=0), 0.0)
         weights = tf.exp(blocks - top)
         return weights / (tf.exp(-top) + tf.reduce_sum(weights, axis=0))
 
-    return tf.cond(tf.reduce_max(blocks) < SAFE, plain, scaled)
+    p = tf.cond(tf.reduce_max(total) < SAFE, lambda: weights * tf.math.reciprocal(total), scaled)
+    return p, lambda d: p * (d - tf.reduce_sum(d * p, axis=0))
 
 
 def pooled(blocks: Any) -> Any:
@@ -48,7 +48,13 @@ def pooled(blocks: Any) -> Any:
     return -tf.math.expm1(-log_partition(blocks))
 
 
-def sample(blocks: Any, means: Any, seed: Any) -> Any:  # noqa: ARG001  the means say all; `rectified.sample` needs both
+def sample(blocks: Any, means: Any, seed: Any) -> Any:
+    """Draw one outcome a block: (p*q, ...) of 0 and 1; see `sample_steps`."""
+    steps = tf.unstack(sample_steps(blocks, means, seed))
+    return tf.stack([steps[0], *[upper - lower for lower, upper in itertools.pairwise(steps)]])
+
+
+def sample_steps(blocks: Any, means: Any, seed: Any) -> Any:  # noqa: ARG001  the means say all; other families need both
     """Draw one outcome a block by inverting its cumulative distribution, from one uniform number a block.
 
     Parameters
@@ -63,12 +69,13 @@ def sample(blocks: Any, means: Any, seed: Any) -> Any:  # noqa: ARG001  the mean
     Returns
     -------
     tensor [shape=(p*q, ...)]
-        Of 0 and 1.
+        1 for the unit that is on and all that follow it in the block, else 0: what the comparison of uniform numbers
+        with the cumulative distribution gives, and what a product with differences of kernels can use as it is.
     """
     units = tf.unstack(means)
-    uniform = tf.random.stateless_uniform(tf.shape(units[0]), seed, dtype=means.dtype)
-    excess, under = -uniform, []  # of the cumulative probability over the uniform number
+    excess = -tf.random.stateless_uniform(tf.shape(units[0]), seed, dtype=means.dtype)
+    over = []  # cumulative probability less the uniform number
     for unit in units:
         excess = excess + unit
-        under.append(tf.math.ceil(tf.minimum(excess, 1.0)))  # 1 if it is positive, else 0; comparing is far slower
-    return tf.stack([under[0], *[upper - lower for lower, upper in itertools.pairwise(under)]])
+        over.append(excess)
+    return tf.math.ceil(tf.minimum(tf.stack(over), 1.0))  # 1 if positive, else 0; a comparison is far slower

@@ -42,7 +42,7 @@ def pooled(blocks: Any) -> Any:
     return tf.math.softplus(tf.reduce_max(blocks, axis=0))
 
 
-def sample(blocks: Any, means: Any, seed: Any) -> Any:  # noqa: ARG001  as in `pooling.sample`
+def sample(blocks: Any, means: Any, seed: Any) -> Any:  # noqa: ARG001  as in `pooling`
     """Draw max(0, I + N(0, sigmoid(I))), in the shape of `blocks`."""
     noise = tf.random.stateless_normal(tf.shape(blocks), seed, dtype=blocks.dtype)
     return tf.nn.relu(blocks + tf.sqrt(tf.sigmoid(blocks)) * noise)
