@@ -167,11 +167,13 @@ class TorchCRBM:
         return weights.div_(torch.exp(-top) + weights.sum(dim=0))
 
     def to_map(self, blocks: Any) -> Any:
+        """Return blocks as a map (n, K, h*p, w*q)."""
         (p, q), (h, w) = self.shape.pool, self.shape.map
         parts = blocks.view(p, q, -1, self.shape.filters, h // p, w // q)
         return parts.permute(2, 3, 4, 0, 5, 1).reshape(-1, self.shape.filters, h, w)
 
     def correlate(self, v: Any, hidden: Any) -> Any:
+        """Return the sum of products in the kernel's shape."""
         backward = self.torch.ops.aten.convolution_backward
         two = [1, 1]
         return backward(hidden, v, self.kernel, [0], two, [0, 0], two, False, [0, 0], 1, [False, True, False])[1]
@@ -284,7 +286,9 @@ def main() -> None:
     parser.add_argument("--only", action="append", default=[], choices=list(SHAPES), help="this shape; may be repeated")
     options = parser.parse_args()
     stream = sys.stderr if options.json else sys.stdout
-    found = {"train": bench_train}[options.what](options.rounds, options.only, lambda text: print(text, file=stream, flush=True))
+    found = {"train": bench_train}[options.what](
+        options.rounds, options.only, lambda text: print(text, file=stream, flush=True)
+    )
     if options.json:
         print(json.dumps(found, indent=1))
 

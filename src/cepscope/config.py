@@ -70,6 +70,8 @@ class ModelConfig(_Section):
     kernel_sizes: tuple[Pair, ...] = ((5, 5), (3, 5))
     pool_sizes: tuple[Pair, ...] = ((2, 2), (2, 2))
     visible: Literal["gaussian", "binary"] = "gaussian"
+    hidden: Literal["binary", "relu"] = "binary"
+    center_hidden: bool = False
     dropout: Share = 0.3
 
 
@@ -84,9 +86,15 @@ class TrainConfig(_Section):
     pretrain_learning_rate: Positive = 1e-3
     k: Count = 1
     persistent: bool = False
+    fast_learning_rate: NotNegative = 0.0
     sparsity: Share = 0.05
     sparsity_cost: NotNegative = 1.0
+    sparsity_kind: Literal["bias", "cross_entropy"] = "bias"
     weight_decay: NotNegative = 1e-4
+    learn_scales: bool = False
+    initial_biases: Literal["data", "constant"] = "data"
+    patience: NaturalNumber = 0
+    frozen: tuple[str, ...] = ()
     epochs: NaturalNumber = 0
     batch_size: Count = 64
     learning_rate: Positive = 4e-3

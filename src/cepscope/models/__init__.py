@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cepscope.models.cdbn import build_cdbn as build_cdbn
+    from cepscope.models.cdbn import build_cnn as build_cnn
     from cepscope.models.crbm import ConvolutionalRBM as ConvolutionalRBM
     from cepscope.models.filters import linear_combinations as linear_combinations
     from cepscope.models.filters import model_filters as model_filters
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "build_cdbn": "cdbn",
+    "build_cnn": "cdbn",
     "ConvolutionalRBM": "crbm",
     "linear_combinations": "filters",
     "model_filters": "filters",
@@ -32,6 +34,7 @@ __all__ = [
     "CRBMTrainer",
     "ConvolutionalRBM",
     "build_cdbn",
+    "build_cnn",
     "fit_classifier",
     "linear_combinations",
     "load_model",

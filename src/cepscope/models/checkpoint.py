@@ -111,9 +111,10 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         self.first, self.saved = 0, time.monotonic()
 
     def variables(self) -> list[Any]:
-        """Return everything that training changes."""
+        """Return everything that training changes; running means only within an epoch."""
         trained = self.trained
-        return [*self.more, *trained.variables, *trained.optimizer.variables, *trained.metrics_variables]
+        means = trained.metrics_variables if self.position.step else []
+        return [*self.more, *trained.variables, *trained.optimizer.variables, *means]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Draw the epoch's batches; go back to the state that was kept, if there is one."""
@@ -124,7 +125,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Keep the state of a long epoch."""
         self.position.step = self.first + batch + 1
-        if time.monotonic() - self.saved > SECONDS:
+        if time.monotonic() - self.saved > SECONDS and self.position.step < len(self.batches):
             self._save()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002

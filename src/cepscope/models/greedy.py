@@ -131,7 +131,8 @@ learn_scales
     if checkpoint is not None:
         started = [value for rbm in rbms for value in rbm.get_weights()]
         rest = {"biases": initial_biases, "center": center, "patience": patience, "epochs": epochs, "seed": seed}
-        rest |= {"batch": batch_size, "optimizer": optimizer.get_config(), "momentum": momentum}
+        rest |= {"batch": batch_size, "optimizer": {**optimizer.get_config(), "name": type(optimizer).__name__}}
+        rest |= {"momentum": momentum}
         key = key_of(x, *started, **training, **rest)
     kept = Checkpoint(None if checkpoint is None else Path(checkpoint), key)
     position = kept.position

@@ -100,11 +100,12 @@ class RBMWatch(Watch):
         some = np.linspace(0, len(data) - 1, min(SOME, len(data))).astype(int)
         self.some = data[some]
         self.good: list[Any] = []
+        self.looked = 0
 
     def on_train_batch_begin(self, batch: int, logs: Row | None = None) -> None:  # noqa: ARG002
         """Remember the weights at the beginning of each epoch."""
         if batch == 0:
-            self.good = self.rbm.get_weights()
+            self.good, self.looked = self.rbm.get_weights(), 0
 
     def on_epoch_begin(self, epoch: int, logs: Row | None = None) -> None:  # noqa: ARG002
         """Change the momentum when it is time."""
@@ -117,7 +118,8 @@ class RBMWatch(Watch):
 
     def on_train_batch_end(self, batch: int, logs: Row | None = None) -> None:  # noqa: ARG002
         """Look from time to time whether all is finite."""
-        if batch % LOOK == LOOK - 1:
+        if batch - self.looked >= LOOK:
+            self.looked = batch
             self._check()
 
     def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -100,43 +101,42 @@ def run_train(context: Context) -> list[Path]:
     settings = config.train
     rows: list[dict[str, Any]] = []
 
-    def report(layer: str, epoch: int, epochs: int, row: dict[str, Any]) -> None:
-        rows.append(row)
+    def report(layer: str, epoch: int, epochs: int, _row: dict[str, Any]) -> None:
         context.progress(f"train: {layer}", epoch, epochs)
 
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / "checkpoints"  # of a training that is killed; it goes on from there
+    both: dict[str, Any] = {"batch_size": settings.batch_size, "seed": config.seed, "progress": report}
     if settings.pretrain:
-        pretrain(
+        same = ["k", "persistent", "fast_learning_rate", "sparsity", "sparsity_cost", "sparsity_kind", "weight_decay"]
+        same += ["learn_scales", "initial_biases", "patience"]
+        rows += pretrain(
             model,
             patches,
             epochs=settings.pretrain_epochs,
-            batch_size=settings.batch_size,
             learning_rate=settings.pretrain_learning_rate,
-            k=settings.k,
-            persistent=settings.persistent,
-            sparsity=settings.sparsity,
-            sparsity_cost=settings.sparsity_cost,
-            weight_decay=settings.weight_decay,
-            seed=config.seed,
-            progress=report,
+            checkpoint=kept / "pretraining.npz",
+            **{name: getattr(settings, name) for name in same},
+            **both,
         )
-    fit_classifier(
+    rows += fit_classifier(
         model,
         patches,
         epochs=settings.epochs,
-        batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         label_smoothing=settings.label_smoothing,
         shift=settings.shift,
-        seed=config.seed,
-        progress=report,
+        frozen=settings.frozen,
+        checkpoint=kept / "fine-tuning.npz",
+        **both,
     )
     paths = [folder / name for name in ("model.keras", "history.csv", "filters.npz")]
-    folder.mkdir(parents=True, exist_ok=True)
     model.optimizer.build(model.trainable_variables)  # Keras can't load an optimizer that was never used
     with atomic_path(paths[0]) as temporary:
         model.save(temporary)
     write_text(paths[1], _history_csv(rows))
     save_npz(paths[2], **model_filters(model))
+    shutil.rmtree(kept, ignore_errors=True)
     context.__dict__["model"] = model
     return paths
 
