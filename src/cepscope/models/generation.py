@@ -1,0 +1,307 @@
+"""What a CDBN imagines: Gibbs chains, samples with one unit held on, and the way down from any layer to the input.
+
+A unit that is held on while all others follow the model gives samples of what the unit stands for (Erhan, Bengio,
+Courville, Vincent 2009, "Visualizing higher-layer features of a deep network", Technical Report 1341, section 2.2).
+Results are patches in the space of the network's input; the scaler's inverse makes MFCC of them and `cepscope.invert`
+sound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cepscope.errors import ParameterError
+from cepscope.models.backend import tf
+from cepscope.models.crbm import ConvolutionalRBM
+
+FloatArray = npt.NDArray[np.float32]
+CERTAIN = 50.0  # input that leaves "all off" a chance of e^-50
+ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class UnitSamples:
+    """Samples of the input, given that a unit is on.
+
+    Attributes
+    ----------
+    mean : array [shape=(n_mfcc, frames, 1)]
+        Their mean, E[x | unit on].
+    samples : array [shape=(chains, n_mfcc, frames, 1)]
+        Each is the mean of the input given the units of its chain above.
+    """
+
+    mean: FloatArray
+    samples: FloatArray
+
+
+def rbm_layers(model: Any) -> list[ConvolutionalRBM]:
+    """Return a model's RBMs from the bottom up; ParameterError if it has none."""
+    found = [layer for layer in model.layers if isinstance(layer, ConvolutionalRBM)]
+    if not found:
+        raise ParameterError("The model has no ConvolutionalRBM layer, so it generates nothing.")
+    return found
+
+
+def gibbs_chains(
+    rbm: ConvolutionalRBM,
+    start: npt.ArrayLike,
+    *,
+    steps: int = 100,
+    burn_in: int = 0,
+    thin: int = 1,
+    clamp: npt.ArrayLike | None = None,
+    means: bool = False,
+    seed: int = 0,
+) -> FloatArray:
+    """Run block Gibbs chains of one RBM: all hidden units at once, then all visible units.
+
+    Parameters
+    ----------
+    rbm : ConvolutionalRBM
+        With binary hidden units.
+    start : array [shape=(chains, height, width, channels)]
+        Visible units that the chains start from.
+    steps : int
+        Steps, of which every `thin`-th is returned, after `burn_in` more.
+    burn_in, thin : int
+    clamp : array [shape=(h, w, filters)], optional
+        Pooling units that are held on: just one unit of each such block is on at any time.
+    means : bool
+        Return the means of the visible units given the hidden ones, not samples.
+    seed : int
+
+    Returns
+    -------
+    array [shape=(steps // thin, chains, height, width, channels)]
+
+    Raises
+    ------
+    ParameterError
+        If a number is out of range, or an array not of the layer's shape.
+    """
+    for name, value, least in (("steps", steps, 1), ("burn_in", burn_in, 0), ("thin", thin, 1)):
+        if value < least:
+            raise ParameterError(f"`{name}` must be at least {least}. Received: {value}")
+    if rbm.hidden != "binary":
+        raise ParameterError(f"Gibbs chains need binary hidden units. Received: hidden={rbm.hidden!r}")
+    v = tf.convert_to_tensor(np.asarray(start), rbm.compute_dtype)
+    if v.shape.rank != 4:
+        raise ParameterError(f"`start` must be (chains, height, width, channels). Received: {tuple(v.shape)}")
+    held = _held(rbm, v.shape, clamp)
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def advance(v: Any, first: Any, count: Any) -> tuple[Any, Any]:
+        mean = v
+        for i in tf.range(count):
+            conv = rbm.convolution(v.shape)
+            blocks = conv.up(rbm.columns(v, conv))
+            if held is not None:
+                lifted = blocks - tf.reduce_max(blocks, axis=0) + CERTAIN
+                blocks = tf.where(conv.unpooled(held), lifted, blocks)
+            seeds = [tf.stack([tf.cast(seed, tf.int64), 2 * (first + i) + j]) for j in range(2)]
+            v, mean = rbm.gibbs(v, seeds, blocks=blocks, conv=conv)
+        return v, mean
+
+    done, kept = 0, []
+    for count in [burn_in, *[thin] * (steps // thin)]:
+        v, mean = advance(v, tf.constant(done, tf.int64), tf.constant(count, tf.int64))
+        done += count
+        kept.append((mean if means else v).numpy())
+    return np.stack(kept[1:]) if len(kept) > 1 else np.zeros((0, *v.shape), np.float32)
+
+
+def _held(rbm: ConvolutionalRBM, shape: Any, clamp: npt.ArrayLike | None) -> Any:
+    if clamp is None:
+        return None
+    expected = rbm.compute_output_shape(shape)[1:]
+    mask = np.asarray(clamp, bool)
+    if mask.shape != expected:
+        raise ParameterError(f"`clamp` must be of the pooled map's shape {expected}. Received: {mask.shape}")
+    return tf.constant(mask[None])
+
+
+def sample_unit(
+    model: Any,
+    layer: str,
+    filter_index: int,
+    *,
+    place: tuple[int, int] | None = None,
+    chains: int = 64,
+    steps: int = 100,
+    rounds: int = ROUNDS,
+    seed: int = 0,
+) -> UnitSamples:
+    """Draw inputs from a CDBN in which one pooling unit is held on.
+
+    The RBM of the unit's layer is sampled with the unit held; what its chains have found goes down once to the input.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From `build_cdbn`.
+    layer : str
+    filter_index : int
+    place : (int, int), optional
+        Row and column of the pooling unit; default: the middle of the map.
+    chains : int
+        Each gives one sample.
+    steps : int
+        Gibbs steps of each chain, from random visible units.
+    rounds : int
+        See `top_down`.
+    seed : int
+
+    Returns
+    -------
+    UnitSamples
+
+    Raises
+    ------
+    ParameterError
+        If there is no such layer, filter or place.
+    """
+    rbms = rbm_layers(model)
+    depth = _depth(rbms, layer)
+    rbm = rbms[depth]
+    shape = (chains, *rbm.input.shape[1:])
+    height, width, filters = rbm.map_shape(shape)[0] // rbm.pool_size[0], rbm.output.shape[2], rbm.filters
+    row, column = (height // 2, width // 2) if place is None else place
+    if not 0 <= filter_index < filters:
+        raise ParameterError(f"{layer} has filters 0 to {filters - 1}. Received: {filter_index}")
+    if not (0 <= row < height and 0 <= column < width):
+        raise ParameterError(f"The map of {layer} is {height} x {width}. Received: place {(row, column)}")
+    clamp = np.zeros((height, width, filters), bool)
+    clamp[row, column, filter_index] = True
+    rng = np.random.default_rng([seed, depth, filter_index])
+    start = rng.standard_normal(shape) if rbm.visible == "gaussian" else rng.integers(0, 2, shape)
+    found = gibbs_chains(rbm, start, steps=steps, thin=steps, clamp=clamp, means=True, seed=seed)[0]
+    samples = found if depth == 0 else top_down(model, rbms[depth - 1].name, found, rounds=rounds)
+    return UnitSamples(samples.mean(axis=0), samples)
+
+
+def top_down(model: Any, layer: str, pooled: npt.ArrayLike, *, rounds: int = ROUNDS) -> FloatArray:
+    """Project pooling units of a layer down to the network's input, by mean field.
+
+    A pooling unit that is on with probability p has one unit of its block on, but does not say which. That is settled
+    layer by layer: the units of a block share p, at first alike, then as likely as the input that they would cause
+    makes them, a few rounds long.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From `build_cdbn`.
+    layer : str
+    pooled : array [shape=(n, h, w, filters)]
+        Probabilities (of rectified units: means) of that layer's pooling units.
+    rounds : int
+
+    Returns
+    -------
+    array [shape=(n, n_mfcc, frames, 1)]
+        E[x], in the network's input space.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such layer, or the array is not of its map.
+    """
+    rbms = rbm_layers(model)
+    depth = _depth(rbms, layer)
+    value = np.asarray(pooled, np.float32)
+    expected = tuple(rbms[depth].output.shape[1:])
+    if value.ndim != 4 or value.shape[1:] != expected:
+        raise ParameterError(f"Units of {layer} must be (n, {', '.join(map(str, expected))}). Received: {value.shape}")
+    for rbm in reversed(rbms[: depth + 1]):
+        value = _down_one(rbm, value, rounds)
+    return value
+
+
+def _down_one(rbm: ConvolutionalRBM, pooled: FloatArray, rounds: int) -> FloatArray:
+    """Take pooling units (n, h, w, filters) of one RBM down to the mean of its visible units."""
+    shape = (len(pooled), *rbm.input.shape[1:])
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def settle(pooled: Any) -> Any:
+        conv = rbm.convolution(shape)
+        on = conv.unpooled(pooled)
+        units = rbm.pool_size[0] * rbm.pool_size[1]
+        v = rbm.visibles_from_blocks(tf.repeat(on[None] / units, units, axis=0), shape, conv)
+        for _ in tf.range(rounds):
+            share = tf.nn.softmax(conv.up(rbm.columns(v, conv)), axis=0)  # of the units of a block that is on
+            v = rbm.visibles_from_blocks(share * on, shape, conv)
+        return v
+
+    found: FloatArray = settle(tf.constant(pooled)).numpy()
+    return found
+
+
+def reconstruct(model: Any, x: npt.ArrayLike, *, layers: int | None = None, rounds: int = ROUNDS) -> FloatArray:
+    """Send patches up through the first layers and down again.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From `build_cdbn`.
+    x : array [shape=(n, n_mfcc, frames, 1)]
+    layers : int, optional
+        How many; default: all RBMs.
+    rounds : int
+        See `top_down`.
+
+    Returns
+    -------
+    array [shape=(n, n_mfcc, frames, 1)]
+
+    Raises
+    ------
+    ParameterError
+        If there are not so many layers, or the patches are not the network's.
+    """
+    rbms = rbm_layers(model)
+    count = len(rbms) if layers is None else layers
+    if not 1 <= count <= len(rbms):
+        raise ParameterError(f"`layers` must be from 1 to {len(rbms)}. Received: {layers}")
+    value = np.asarray(x, np.float32)
+    if value.shape[1:] != tuple(rbms[0].input.shape[1:]):
+        shape = ", ".join(map(str, rbms[0].input.shape[1:]))
+        raise ParameterError(f"Patches must be (n, {shape}). Received: {value.shape}")
+    for rbm in rbms[:count]:
+        value = rbm(value).numpy()
+    return top_down(model, rbms[count - 1].name, value, rounds=rounds)
+
+
+def reconstruction_errors(model: Any, x: npt.ArrayLike, *, rounds: int = ROUNDS) -> dict[str, float]:
+    """Return how much of patches is lost through one, two, ... layers.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From `build_cdbn`.
+    x : array [shape=(n, n_mfcc, frames, 1)]
+    rounds : int
+        See `top_down`.
+
+    Returns
+    -------
+    dict
+        Layer name to squared error over that of the mean patch: 0 is perfect, 1 no better than the mean.
+    """
+    patches = np.asarray(x, np.float32)
+    scale = float(np.sum((patches - patches.mean(axis=0)) ** 2))
+    found = {}
+    for depth, rbm in enumerate(rbm_layers(model)):
+        back = reconstruct(model, patches, layers=depth + 1, rounds=rounds)
+        found[rbm.name] = float(np.sum((back - patches) ** 2)) / scale
+    return found
+
+
+def _depth(rbms: list[ConvolutionalRBM], layer: str) -> int:
+    names = [rbm.name for rbm in rbms]
+    if layer not in names:
+        raise ParameterError(f"There is no RBM layer {layer!r}; there are {', '.join(names)}.")
+    return names.index(layer)
