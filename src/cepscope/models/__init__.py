@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cepscope.models.loading import load_model as load_model
     from cepscope.models.supervised import fit_classifier as fit_classifier
     from cepscope.models.trainer import CRBMTrainer as CRBMTrainer
+    from cepscope.models.transformer import CDBNTransformer as CDBNTransformer
 
 _HOMES = {
     "build_cdbn": "cdbn",
@@ -29,8 +30,10 @@ _HOMES = {
     "load_model": "loading",
     "pretrain": "greedy",
     "CRBMTrainer": "trainer",
+    "CDBNTransformer": "transformer",
 }
 __all__ = [
+    "CDBNTransformer",
     "CRBMTrainer",
     "ConvolutionalRBM",
     "build_cdbn",
