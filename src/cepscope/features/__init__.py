@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from cepscope.features.framing import fit_length as fit_length
+from cepscope.features.lee2009 import lee2009_spectrogram as lee2009_spectrogram
 from cepscope.features.mfcc import log_mel as log_mel
 from cepscope.features.mfcc import mfcc as mfcc
 from cepscope.features.mfcc import mfcc_to_log_mel as mfcc_to_log_mel
 from cepscope.features.scaler import CoefficientScaler as CoefficientScaler
 from cepscope.features.spec import MfccSpec as MfccSpec
+from cepscope.features.whitening import PCAWhitener as PCAWhitener
 
-__all__ = ["CoefficientScaler", "MfccSpec", "fit_length", "log_mel", "mfcc", "mfcc_to_log_mel"]
+__all__ = [
+    "CoefficientScaler",
+    "MfccSpec",
+    "PCAWhitener",
+    "fit_length",
+    "lee2009_spectrogram",
+    "log_mel",
+    "mfcc",
+    "mfcc_to_log_mel",
+]

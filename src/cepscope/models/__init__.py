@@ -1,4 +1,4 @@
-"""Patches to network: pooling, the convolutional RBM, the CDBN, pretraining and fine-tuning.
+"""Patches to network: the convolutional RBM, the CDBN, its training, its likelihood and what it imagines.
 
 Nothing here loads TensorFlow until a name is used.
 """
@@ -9,18 +9,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cepscope.models.ais import log_partition as log_partition
     from cepscope.models.cdbn import build_cdbn as build_cdbn
     from cepscope.models.cdbn import build_cnn as build_cnn
     from cepscope.models.crbm import ConvolutionalRBM as ConvolutionalRBM
     from cepscope.models.filters import linear_combinations as linear_combinations
     from cepscope.models.filters import model_filters as model_filters
+    from cepscope.models.generation import gibbs_chains as gibbs_chains
+    from cepscope.models.generation import reconstruct as reconstruct
+    from cepscope.models.generation import sample_unit as sample_unit
+    from cepscope.models.generation import top_down as top_down
     from cepscope.models.greedy import pretrain as pretrain
     from cepscope.models.loading import load_model as load_model
+    from cepscope.models.presets import preset as preset
     from cepscope.models.supervised import fit_classifier as fit_classifier
     from cepscope.models.trainer import CRBMTrainer as CRBMTrainer
     from cepscope.models.transformer import CDBNTransformer as CDBNTransformer
 
 _HOMES = {
+    "log_partition": "ais",
+    "gibbs_chains": "generation",
+    "reconstruct": "generation",
+    "sample_unit": "generation",
+    "top_down": "generation",
+    "preset": "presets",
     "build_cdbn": "cdbn",
     "build_cnn": "cdbn",
     "ConvolutionalRBM": "crbm",
@@ -39,10 +51,16 @@ __all__ = [
     "build_cdbn",
     "build_cnn",
     "fit_classifier",
+    "gibbs_chains",
     "linear_combinations",
     "load_model",
+    "log_partition",
     "model_filters",
+    "preset",
     "pretrain",
+    "reconstruct",
+    "sample_unit",
+    "top_down",
 ]
 
 
