@@ -53,13 +53,13 @@ def _one_step(optimizer: Any, **settings: Any) -> tuple[Array, Array]:
     return rbm.kernel.numpy() - before[0], rbm.hidden_biases.numpy() - before[1]
 
 
-@pytest.mark.parametrize(("persistent", "k"), [(False, 2), (True, 1)])
-def test_training_raises_the_exact_likelihood(persistent: bool, k: int) -> None:
+@pytest.mark.parametrize(("persistent", "k", "fast"), [(False, 2, 0.0), (True, 1, 0.0), (True, 1, 0.02)])
+def test_training_raises_the_exact_likelihood(persistent: bool, k: int, fast: float) -> None:
     rng = np.random.default_rng(1)
     data = _states()[rng.choice([3, 24, 36, 63, 0], 256)]
     rbm = _rbm(weight_scale=0.1)
     before = _likelihood(rbm, data)
-    trainer = _trainer(rbm, keras.optimizers.Adam(0.03), 64, persistent=persistent, k=k)
+    trainer = _trainer(rbm, keras.optimizers.Adam(0.03), 64, persistent=persistent, k=k, fast_learning_rate=fast)
     trainer.fit(data, batch_size=64, epochs=40, verbose=0)
     # 6 bits cost 4.2 nats without structure; the two filters can express much of it
     assert _likelihood(rbm, data) > before + 0.4

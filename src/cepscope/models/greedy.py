@@ -48,6 +48,7 @@ def pretrain(
     center: bool = True,
     held_out: npt.ArrayLike | None = None,
     patience: int = 0,
+    likelihood_every: int = 0,
     seed: int = 0,
     checkpoint: str | Path | None = None,
     callbacks: Sequence[Any] = (),
@@ -85,6 +86,9 @@ learn_scales
         Patches for the free-energy gap; of `Patches` the test split, without its labels.
     patience : int
         Stop a layer after so many epochs in a row with a free-energy gap above its lowest; 0 never does.
+    likelihood_every : int
+        Add the log likelihood of held-out patches (nats a patch, by annealed importance sampling, so high rather than
+        low) to every so many rows; it takes longer than an epoch of a small corpus. 0 never does.
     seed : int
         Of order and draws.
     checkpoint : path, optional
@@ -151,7 +155,15 @@ learn_scales
             trainer.compile(optimizer=type(optimizer).from_config(optimizer.get_config()))
             change = momentum if isinstance(momentum, tuple) else None
             watch = RBMWatch(
-                trainer, rounds, rows, progress, data=x, held_out=unseen, patience=patience, momentum=change
+                trainer,
+                rounds,
+                rows,
+                progress,
+                data=x,
+                held_out=unseen,
+                patience=patience,
+                momentum=change,
+                likelihood_every=likelihood_every,
             )
             if not watch.gap_grew():
                 keeper = Keeper(kept, position, batches, trainer, learned=trainer.learned, more=model.variables)

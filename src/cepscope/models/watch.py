@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cepscope.errors import CepscopeError
+from cepscope.models.ais import base_rates, log_likelihood, log_partition
 from cepscope.models.backend import keras, tf
 from cepscope.models.diagnostics import SOME, layer_diagnostics
 
@@ -19,6 +20,7 @@ FloatArray = npt.NDArray[np.float32]
 
 LOOK = 50  # batches between looks for numbers that are no longer finite
 RUNAWAY = 100.0  # reconstruction error over the variance of the data
+CHAINS, STEPS = 64, 300  # of the likelihood
 UNSCALED = 30.0  # largest visible unit that standardised patches may have
 
 
@@ -80,6 +82,8 @@ class RBMWatch(Watch):
         Stop after so many epochs in a row in which the free-energy gap was above its lowest value; 0 never does.
     momentum : (float, float, int), optional
         Momentum at first, later, and from which epoch on.
+    likelihood_every : int
+        Estimate the log likelihood every so many epochs; 0 never does.
     """
 
     def __init__(
@@ -93,10 +97,11 @@ class RBMWatch(Watch):
         held_out: FloatArray | None = None,
         patience: int = 0,
         momentum: tuple[float, float, int] | None = None,
+        likelihood_every: int = 0,
     ) -> None:
         super().__init__("pretraining", trainer.rbm.name, epochs, rows, progress)
         self.rbm, self.data, self.held_out = trainer.rbm, data, held_out
-        self.patience, self.momentum = patience, momentum
+        self.patience, self.momentum, self.likelihood_every = patience, momentum, likelihood_every
         some = np.linspace(0, len(data) - 1, min(SOME, len(data))).astype(int)
         self.some = data[some]
         self.good: list[Any] = []
@@ -134,7 +139,14 @@ class RBMWatch(Watch):
 
     def measure(self, logs: Row) -> Row:
         """Return the epoch's numbers and the layer's diagnostics."""
-        return {"layer": self.name, **super().measure(logs), **layer_diagnostics(self.rbm, self.some, self.held_out)}
+        row = {"layer": self.name, **super().measure(logs), **layer_diagnostics(self.rbm, self.some, self.held_out)}
+        epoch = 1 + sum(row.get("layer") == self.name for row in self.rows)
+        if self.likelihood_every and epoch % self.likelihood_every == 0:
+            v = self.some if self.held_out is None else self.held_out[:SOME]
+            base = base_rates(self.rbm, self.some)
+            found = log_partition(self.rbm, v.shape[1:], chains=CHAINS, steps=STEPS, base=base)
+            row["log_likelihood"] = log_likelihood(self.rbm, v, found)
+        return row
 
     def gap_grew(self) -> bool:
         """Tell whether the free-energy gap has been above its lowest value for as long as the patience lasts."""
