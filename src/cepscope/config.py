@@ -97,7 +97,7 @@ class TrainConfig(_Section):
     frozen: tuple[str, ...] = ()
     epochs: NaturalNumber = 0
     batch_size: Count = 64
-    learning_rate: Positive = 4e-3
+    learning_rate: Positive = 8e-3
     label_smoothing: Share = 0.1
     shift: NaturalNumber = 8
 

@@ -17,7 +17,7 @@ from cepscope.models.greedy import enough, patches_of, positive
 from cepscope.models.watch import Progress, Row, Watch
 
 FloatArray = npt.NDArray[np.float32]
-EPOCHS = 20
+EPOCHS = 40
 
 
 def fit_classifier(
@@ -28,7 +28,7 @@ def fit_classifier(
     validation: tuple[FloatArray, npt.NDArray[np.int32]] | None = None,
     epochs: int = 0,
     batch_size: int = 64,
-    learning_rate: float = 4e-3,
+    learning_rate: float = 8e-3,
     label_smoothing: float = 0.1,
     shift: int = 8,
     frozen: Sequence[str] = (),
@@ -55,7 +55,7 @@ def fit_classifier(
     validation : (x, y), optional
         Only watched: nothing is chosen by it.
     epochs : int
-        0 is 20, or more of a corpus that has fewer than 40 batches.
+        0 is 40, or more of a corpus that has fewer than 40 batches.
     batch_size : int
     learning_rate : float
         Highest one; it falls to zero along half a cosine.
