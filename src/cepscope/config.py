@@ -40,7 +40,8 @@ class _Section(BaseModel):
 class FeaturesConfig(_Section):
     """The front end; see `cepscope.features.MfccSpec`. Zeros are taken from the sampling rate.
 
-    `sr` 0 is the corpus's own rate, at most 16000; `frames` is the length of a patch.
+    `sr` 0 is the corpus's own rate, at most 16000; `frames` is the length of a patch; `whiten` makes its rows principal
+    components, which suits kernels as high as `n_mfcc`.
     """
 
     sr: NaturalNumber = 0
@@ -56,10 +57,11 @@ class FeaturesConfig(_Section):
     floor: Positive = 1e-5
     top_db: Annotated[float, Field(ge=0)] = math.inf
     frames: Annotated[int, Field(ge=8, le=100_000)] = 64
+    whiten: bool = False
 
     def spec(self, rate: int) -> MfccSpec:
         """Return the front end for recordings of `rate` Hz; ParameterError if its settings do not fit."""
-        values = self.model_dump(exclude={"frames"})
+        values = self.model_dump(exclude={"frames", "whiten"})
         return MfccSpec(**{**values, "sr": self.sr or min(rate, HIGHEST_RATE)})
 
 

@@ -10,7 +10,7 @@ import scipy.fft
 import tensorflow as tf
 
 from cepscope.corpora import Patches
-from cepscope.features import CoefficientScaler, MfccSpec
+from cepscope.features import CoefficientScaler, MfccSpec, PCAWhitener
 from cepscope.maximize.reach import Reach, fit_reach
 
 
@@ -57,6 +57,22 @@ def test_with_all_coefficients_nothing_is_below_the_floor_or_off_level() -> None
     np.testing.assert_allclose(reach(tf.constant(held)), held, atol=0.2)  # a reachable pattern stays
 
 
+def test_it_is_the_same_for_whitened_patterns(reach: Reach, digit_patches: Patches) -> None:
+    """The same MFCC in other coordinates, and less of them when components are left out."""
+    mfcc = digit_patches.decode(digit_patches.train.x)
+    patterns = digit_patches.decode(_patterns(digit_patches))
+    expected = digit_patches.decode(reach(tf.constant(digit_patches.scaler.transform(patterns))).numpy())
+    for damping in (0.0, 30.0):
+        whitener = PCAWhitener.fit(mfcc, damping=damping)
+        held = fit_reach(mfcc, digit_patches.spec, whitener)(tf.constant(whitener.transform(patterns))).numpy()
+        np.testing.assert_allclose(whitener.inverse_transform(held), expected, atol=0.02)  # float32, cepstra up to 600
+    few = PCAWhitener.fit(mfcc, components=12)
+    x = few.transform(patterns)
+    held = fit_reach(mfcc, digit_patches.spec, few)(tf.constant(x)).numpy()
+    assert held.shape == x.shape
+    assert np.isfinite(held).all()
+
+
 def test_level_no_longer_matters(reach: Reach, digit_patches: Patches) -> None:
     x = _patterns(digit_patches)
     louder = x.copy()
@@ -67,8 +83,8 @@ def test_level_no_longer_matters(reach: Reach, digit_patches: Patches) -> None:
 def test_a_finite_range_is_the_front_ends_own(reach: Reach, digit_patches: Patches) -> None:
     x = tf.constant(_patterns(digit_patches))
     narrow = replace(reach, top_db=20.0)
-    log_mel = np.einsum("mk,nkt->nmt", narrow.to_log_mel, narrow(x).numpy() * narrow.scale + narrow.mean)
-    wide = np.einsum("mk,nkt->nmt", reach.to_log_mel, reach(x).numpy() * reach.scale + reach.mean)
+    log_mel = np.einsum("mk,nkt->nmt", narrow.to_log_mel, narrow(x).numpy()) + narrow.rest
+    wide = np.einsum("mk,nkt->nmt", reach.to_log_mel, reach(x).numpy()) + reach.rest
     assert np.ptp(log_mel) < np.ptp(wide)
 
 

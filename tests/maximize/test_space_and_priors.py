@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from cepscope.corpora import Patches
 from cepscope.errors import DataError
+from cepscope.features import PCAWhitener
 from cepscope.maximize.priors import Quefrency, scaled_to_speech, time_curvature
 from cepscope.maximize.space import fit_patch_space
 
@@ -58,7 +59,18 @@ def test_quefrency_is_the_energy_of_the_slope_of_the_log_mel_spectrum() -> None:
     spectrum = scipy.fft.idct(padded, axis=1, norm="ortho")
     slope = np.diff(spectrum, axis=1) * fine / np.pi
     expected = (slope**2).sum(axis=1).mean(axis=1) / 6
-    np.testing.assert_allclose(Quefrency(mean, scale)(tf.constant(x)), expected, rtol=1e-3)
+    np.testing.assert_allclose(Quefrency(mean, np.diag(scale))(tf.constant(x)), expected, rtol=1e-3)
+
+
+def test_quefrency_is_the_same_of_whitened_patches(digit_patches: Patches) -> None:
+    scaler, x = digit_patches.scaler, digit_patches.test.x[:5, ..., 0]
+    whitener = PCAWhitener.fit(digit_patches.decode(digit_patches.train.x), damping=2.0)
+    white = whitener.transform(digit_patches.decode(x))
+    scores = [
+        Quefrency(np.float32(each.mean), np.float32(each.decoder))(tf.constant(patterns))
+        for each, patterns in ((scaler, x), (whitener, white))
+    ]
+    np.testing.assert_allclose(scores[1], scores[0], rtol=1e-3)  # float32
 
 
 def test_real_speech_scores_one(digit_patches: Patches) -> None:

@@ -50,12 +50,22 @@ def test_one_step_is_the_papers_own() -> None:
 
     v0, v1 = x[0, :, :, 0].astype(np.float64), np.asarray(drawn[0][0])[0, :, :, 0].astype(np.float64)
     p0, p1 = hidden(v0), hidden(v1)
-    change = np.zeros_like(W)
+    change, rate = np.zeros_like(W), 0.01 / 1.01  # of the first epoch
     for t in range(6):
         change += v0[:, t : t + 3, None] * p0[t] - v1[:, t : t + 3, None] * p1[t]
-    np.testing.assert_allclose(steps[0][:, :, 0], 0.01 * (change / 6 - 0.01 * W), rtol=1e-3, atol=1e-7)  # float32
-    bias = 0.01 * ((p0.sum(0) - p1.sum(0)) / 6 - 5 * (p0.mean(0) - 0.05))
+    np.testing.assert_allclose(steps[0][:, :, 0], rate * (change / 6 - 0.01 * W), rtol=1e-3, atol=1e-7)  # float32
+    bias = rate * ((p0.sum(0) - p1.sum(0)) / 6 - 5 * (p0.mean(0) - 0.05))
     np.testing.assert_allclose(steps[1] * 0.04, bias, rtol=1e-3, atol=1e-7)
+
+
+def test_the_rate_falls_by_the_epoch_and_the_momentum_rises_in_the_fifth() -> None:
+    """rate / (1 + .01 t) in epoch t, counted from 1, here 5 steps long."""
+    settings = preset("lee2009-audio").training(10, batch_size=2)
+    rates = [float(settings["learning_rate"](step)) for step in range(15)]
+    expected = [0.04 * 0.01 / (1 + 0.01 * (1 + step // 5)) for step in range(15)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)  # float32
+    early, late, change = settings["momentum"]
+    assert [early if epoch < change else late for epoch in range(6)] == [0.5, 0.5, 0.5, 0.5, 0.9, 0.9]
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -39,6 +39,7 @@ def extract(
     spec: MfccSpec | None = None,
     *,
     frames: int = 64,
+    whiten: bool = False,
     workers: int = 1,
     strict: bool = False,
     out: str | os.PathLike[str] | None = None,
@@ -58,6 +59,10 @@ def extract(
         How MFCCs are computed; ``MfccSpec()`` when omitted. Clips are resampled to its rate.
     frames
         Frames in a patch.
+    whiten
+        Turn and scale whole frames, so that all rows are uncorrelated and of variance 1 (`PCAWhitener`), instead of
+        scaling each coefficient by itself. Rows are then principal components, which have no neighbours: kernels
+        should span them all, ``kernel_sizes=((n_mfcc, 6), ...)``.
     workers
         Processes.
     strict
@@ -118,7 +123,7 @@ def extract(
                 _refuse(part, shard.problems)
             yield shard
 
-    patches = assemble(manifest, shards(), scaler=None)
+    patches = assemble(manifest, shards(), scaler=None, whiten=whiten)
     for line in patches.skipped:  # said only now: a failure is one line, of its own
         warnings.warn(f"skipped {line}", CepscopeWarning, stacklevel=2)
     if folder is not None:

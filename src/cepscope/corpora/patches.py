@@ -16,7 +16,7 @@ from threadpoolctl import ThreadpoolController
 from cepscope.audio import condition, read_audio, resample
 from cepscope.corpora.shards import Manifest, Shard, read_manifest, read_shard
 from cepscope.errors import DataError, ParameterError
-from cepscope.features import CoefficientScaler, MfccSpec, fit_length, mfcc
+from cepscope.features import CoefficientScaler, MfccSpec, PCAWhitener, Scaling, fit_length, mfcc
 
 _BLOCK = 1024  # patches scaled at a time: bounds the copies made beside the patches themselves
 
@@ -60,7 +60,7 @@ class Patches:
     frames
         Frames in a patch.
     scaler
-        Standardises each coefficient; fitted on train only.
+        Standardises each coefficient, or whitens each frame (`extract` with ``whiten=True``); fitted on train only.
     classes
         The labels, sorted; `PatchSplit.y` counts them.
     train, test
@@ -75,7 +75,7 @@ class Patches:
 
     spec: MfccSpec
     frames: int
-    scaler: CoefficientScaler
+    scaler: Scaling
     classes: tuple[str, ...]
     train: PatchSplit
     test: PatchSplit
@@ -225,7 +225,7 @@ def _threadpools() -> ThreadpoolController:
     return ThreadpoolController()  # looking for the libraries takes milliseconds: once is enough
 
 
-def assemble(manifest: Manifest, shards: Iterable[Shard], *, scaler: CoefficientScaler | None) -> Patches:
+def assemble(manifest: Manifest, shards: Iterable[Shard], *, scaler: Scaling | None, whiten: bool = False) -> Patches:
     """Sort the clips' MFCCs into train and test and scale them.
 
     Parameters
@@ -236,6 +236,8 @@ def assemble(manifest: Manifest, shards: Iterable[Shard], *, scaler: Coefficient
         Their MFCCs.
     scaler
         None fits one on train.
+    whiten
+        Fit a whitener.
 
     Raises
     ------
@@ -259,7 +261,9 @@ def assemble(manifest: Manifest, shards: Iterable[Shard], *, scaler: Coefficient
             row += 1
     usable = {side: [clips[i].label for i in rows] for side, rows in kept.items()}
     classes = _classes({clip.label for clip in clips}, usable, skipped)
-    fitted = scaler or CoefficientScaler.fit(x["train"][: len(kept["train"])])
+    kind = PCAWhitener if whiten else CoefficientScaler
+    with one_thread():
+        fitted = scaler or kind.fit(x["train"][: len(kept["train"])])
     sides = {}
     for which, rows in kept.items():
         scaled = x[which][: len(rows)]

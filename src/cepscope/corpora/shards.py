@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from cepscope import atomic
 from cepscope.corpora.corpus import Split
 from cepscope.errors import CepscopeError, CorruptArtifactError, NotFittedError
-from cepscope.features import CoefficientScaler, MfccSpec
+from cepscope.features import MfccSpec, Scaling, load_scaling
 
 FORMAT = 1  # goes up when the same clips and settings would give other numbers
 MANIFEST = "manifest.json"
@@ -96,10 +96,10 @@ class Manifest:
     shards: tuple[ShardEntry, ...] = ()
     scaler_sha256: str = ""
 
-    def load_scaler(self, folder: Path) -> CoefficientScaler:
-        """Read scaler.npz; CorruptArtifactError when it is not the one that was written."""
+    def load_scaler(self, folder: Path) -> Scaling:
+        """Read scaler.npz, be it a scaler or a whitener; CorruptArtifactError when it is not the one written."""
         _verify(folder / SCALER, self.scaler_sha256)
-        return CoefficientScaler.load(folder / SCALER)
+        return load_scaling(folder / SCALER)
 
 
 def shard_name(spec: MfccSpec, frames: int, files: Sequence[tuple[str, Path]]) -> str:
@@ -155,7 +155,7 @@ def read_shard(path: Path, *, shape: tuple[int, int, int], sha256: str | None = 
     return shard
 
 
-def write_manifest(folder: Path, manifest: Manifest, scaler: CoefficientScaler) -> None:
+def write_manifest(folder: Path, manifest: Manifest, scaler: Scaling) -> None:
     """Write scaler.npz, then manifest.json, then remove the shards that no manifest lists any more."""
     scaler.save(folder / SCALER)
     listed = replace(manifest, scaler_sha256=atomic.sha256(folder / SCALER))

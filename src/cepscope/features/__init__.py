@@ -1,4 +1,4 @@
-"""Sound to MFCC and back to log-mel: the settings, librosa's numbers, the scaler, patches of one length."""
+"""Sound to MFCC and back to log-mel: the settings, librosa's numbers, scaling, whitening, patches of one length."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from cepscope.features.mfcc import mfcc_to_log_mel as mfcc_to_log_mel
 from cepscope.features.scaler import CoefficientScaler as CoefficientScaler
 from cepscope.features.spec import MfccSpec as MfccSpec
 from cepscope.features.whitening import PCAWhitener as PCAWhitener
+from cepscope.features.whitening import Scaling as Scaling
+from cepscope.features.whitening import load_scaling as load_scaling
 
 __all__ = [
     "CoefficientScaler",
     "MfccSpec",
     "PCAWhitener",
+    "Scaling",
     "fit_length",
     "lee2009_spectrogram",
+    "load_scaling",
     "log_mel",
     "mfcc",
     "mfcc_to_log_mel",

@@ -81,6 +81,16 @@ class CoefficientScaler:
         constant = deviation <= _CONSTANT * np.maximum(np.abs(mean), 1.0)
         return cls(mean.astype(np.float32), np.where(constant, 1.0, deviation).astype(np.float32))
 
+    @property
+    def encoder(self) -> npt.NDArray[np.float64]:
+        """Return `transform` as a matrix: (n_mfcc, n_mfcc), so that x = encoder @ (C - mean)."""
+        return np.diag(1 / self.scale.astype(np.float64))
+
+    @property
+    def decoder(self) -> npt.NDArray[np.float64]:
+        """Return `inverse_transform` as a matrix: (n_mfcc, n_mfcc), so that C = decoder @ x + mean."""
+        return np.diag(self.scale.astype(np.float64))
+
     def transform(self, mfccs: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Standardise MFCCs (..., n_mfcc, frames); float32. ParameterError for another n_mfcc."""
         return (self._checked(mfccs) - self.mean[:, np.newaxis]) / self.scale[:, np.newaxis]
@@ -88,6 +98,10 @@ class CoefficientScaler:
     def inverse_transform(self, mfccs: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Undo `transform`, for MFCCs (..., n_mfcc, frames)."""
         return self._checked(mfccs) * self.scale[:, np.newaxis] + self.mean[:, np.newaxis]
+
+    def in_deviations(self, patterns: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Return what pictures show of patterns (..., n_mfcc, frames): standard deviations, which they are in."""
+        return self._checked(patterns)
 
     def _checked(self, mfccs: npt.ArrayLike) -> npt.NDArray[np.float32]:
         given = np.asarray(mfccs, dtype=np.float32)

@@ -195,7 +195,7 @@ def _classic_search(reader: UnitReader, patches: Patches, *, step: float, seed: 
 def _priors(patches: Patches, *, time_smoothness: float, quefrency: float) -> list[tuple[float, Prior]]:
     """Return the priors that have a weight, each scaled to real speech."""
     scaler, speech = patches.scaler, patches.train.x[..., 0]
-    smooth_spectrum = Quefrency(scaler.mean.astype(np.float32), scaler.scale.astype(np.float32))
+    smooth_spectrum = Quefrency(scaler.mean.astype(np.float32), scaler.decoder.astype(np.float32))
     weighted = ((time_smoothness, time_curvature), (quefrency, smooth_spectrum))
     return [(weight, scaled_to_speech(prior, speech)) for weight, prior in weighted if weight]
 

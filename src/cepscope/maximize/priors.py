@@ -34,17 +34,18 @@ class Quefrency:
 
     Attributes
     ----------
-    mean, scale : array [shape=(n_mfcc,)]
-        Undo the per-coefficient scaling.
+    mean : array [shape=(n_mfcc,)]
+    decoder : array [shape=(n_mfcc, rows)]
+        Undo the scaling or whitening: C = decoder @ x + mean.
     """
 
     mean: npt.NDArray[np.float32]
-    scale: npt.NDArray[np.float32]
+    decoder: npt.NDArray[np.float32]
 
     def __call__(self, x: Any) -> Any:
-        """Score patterns (n, n_mfcc, frames): (n,)."""
+        """Score patterns (n, rows, frames): (n,)."""
         order = np.arange(len(self.mean), dtype=np.float32)[:, None]
-        cepstrum = x * self.scale[:, None] + self.mean[:, None]
+        cepstrum = tf.einsum("ck,nkt->nct", self.decoder, x) + self.mean[:, None]
         return tf.reduce_mean((order * cepstrum) ** 2, axis=[1, 2])
 
 

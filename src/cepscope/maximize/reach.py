@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cepscope.features import CoefficientScaler, MfccSpec, mfcc_to_log_mel
+from cepscope.features import MfccSpec, Scaling, mfcc_to_log_mel
 from cepscope.models.backend import tf
 
 FloatArray = npt.NDArray[np.float32]
@@ -28,11 +28,12 @@ class Reach:
 
     Attributes
     ----------
-    to_log_mel : array [shape=(n_mels, n_mfcc)]
-        Inverse of the kept part of the cosine transform, lifter undone: dB.
-    to_mfcc : array [shape=(n_mfcc, n_mels)]
-    mean, scale : array [shape=(n_mfcc, 1)]
-        The per-coefficient scaling.
+    to_log_mel : array [shape=(n_mels, rows)]
+        Scaling undone, lifter undone, inverse of the kept part of the cosine transform: dB above `rest`.
+    from_log_mel : array [shape=(rows, n_mels)]
+        The way back.
+    rest : array [shape=(n_mels, 1)]
+        Log-mel spectrum of a frame of zeros, in dB: that of the mean MFCC.
     floor, top_db : float
         Of the front end, in dB.
     level : float
@@ -40,21 +41,20 @@ class Reach:
     """
 
     to_log_mel: FloatArray
-    to_mfcc: FloatArray
-    mean: FloatArray
-    scale: FloatArray
+    from_log_mel: FloatArray
+    rest: FloatArray
     floor: float
     top_db: float
     level: float
 
     def __call__(self, x: Any) -> Any:
-        """Hold patterns (n, n_mfcc, frames) to what is reachable; differentiable."""
-        log_mel = tf.einsum("mk,nkt->nmt", self.to_log_mel, x * self.scale + self.mean)
+        """Hold patterns (n, rows, frames) to what is reachable; differentiable."""
+        log_mel = tf.einsum("mk,nkt->nmt", self.to_log_mel, x) + self.rest
         log_mel += (self.level - loudest_frame(log_mel))[:, None, None]
         log_mel = tf.maximum(log_mel, self.floor)
         if math.isfinite(self.top_db):
             log_mel = tf.maximum(log_mel, tf.reduce_max(log_mel, axis=[1, 2], keepdims=True) - self.top_db)
-        return (tf.einsum("km,nmt->nkt", self.to_mfcc, log_mel) - self.mean) / self.scale
+        return tf.einsum("km,nmt->nkt", self.from_log_mel, log_mel - self.rest)
 
 
 def loudest_frame(log_mel: Any) -> Any:
@@ -63,7 +63,7 @@ def loudest_frame(log_mel: Any) -> Any:
     return tf.reduce_max(power, axis=1) / NEPERS
 
 
-def fit_reach(mfcc: FloatArray, spec: MfccSpec, scaler: CoefficientScaler, *, headroom: float = 0.0) -> Reach:
+def fit_reach(mfcc: FloatArray, spec: MfccSpec, scaler: Scaling, *, headroom: float = 0.0) -> Reach:
     """Measure the level of real speech.
 
     Parameters
@@ -71,19 +71,18 @@ def fit_reach(mfcc: FloatArray, spec: MfccSpec, scaler: CoefficientScaler, *, he
     mfcc : array [shape=(n, n_mfcc, frames)]
         Unscaled MFCC of conditioned recordings.
     spec : MfccSpec
-    scaler : CoefficientScaler
+    scaler : CoefficientScaler or PCAWhitener
+        Between these MFCC and patterns.
     headroom : float
         Decibels below the median recording. A pulse train with a voice's envelope peaks higher than a voice of the
         same power, so its level after peak normalisation is lower.
     """
-    to_log_mel = mfcc_to_log_mel(np.eye(spec.n_mfcc, dtype=np.float32), spec)  # (n_mels, n_mfcc)
-    to_mfcc = np.linalg.pinv(to_log_mel.astype(np.float64))
+    from_mfcc = mfcc_to_log_mel(np.eye(spec.n_mfcc, dtype=np.float32), spec).astype(np.float64)  # (n_mels, n_mfcc)
     levels = loudest_frame(tf.constant(mfcc_to_log_mel(mfcc, spec), tf.float32)).numpy()
     return Reach(
-        to_log_mel=np.asarray(to_log_mel, np.float32),
-        to_mfcc=to_mfcc.astype(np.float32),
-        mean=scaler.mean[:, None].astype(np.float32),
-        scale=scaler.scale[:, None].astype(np.float32),
+        to_log_mel=(from_mfcc @ scaler.decoder).astype(np.float32),
+        from_log_mel=(scaler.encoder @ np.linalg.pinv(from_mfcc)).astype(np.float32),
+        rest=(from_mfcc @ scaler.mean[:, np.newaxis]).astype(np.float32),
         floor=10 * math.log10(spec.floor),
         top_db=spec.top_db,
         level=float(np.median(levels)) - headroom,

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from cepscope.audio import condition
 from cepscope.errors import DataError, ParameterError
 from cepscope.features import MfccSpec, mfcc
 from cepscope.features.lee2009 import COMPONENTS, DAMPING, lee2009_spectrogram
@@ -44,9 +45,11 @@ class Preset:
     filters, width, pool : int
         Bases, their length in frames, units of a block.
     rate, decay, bias, sparsity, sparsity_cost : float
-        Of the paper, in its own parametrisation.
+        Of the code posted with the paper, in its own parametrisation.
+    rate_decay : float
+        In epoch t, counted from 1, the rate is rate / (1 + rate_decay t).
     momentum : (float, float, int)
-        At first, later, and from which epoch on.
+        At first, later, and after how many epochs: the code changes it in its fifth.
     """
 
     front_end: Literal["spectrogram", "mfcc"]
@@ -63,14 +66,15 @@ class Preset:
     bias: float = -0.1
     sparsity: float = 0.05
     sparsity_cost: float = 5.0
-    momentum: tuple[float, float, int] = field(default=(0.5, 0.9, 5))
+    rate_decay: float = 0.01
+    momentum: tuple[float, float, int] = field(default=(0.5, 0.9, 4))
 
     def features(self, audio: npt.ArrayLike, sr: int) -> FloatArray:
         """Return the front end's frames of one recording, before whitening: (n_in, frames)."""
         if self.front_end == "spectrogram":
             return lee2009_spectrogram(audio, sr)
         spec = MfccSpec(sr=sr, n_mfcc=self.components, floor=1e-5)
-        return np.asarray(mfcc(np.asarray(audio, np.float32), spec), np.float32)
+        return mfcc(condition(np.asarray(audio, np.float32)), spec)  # as `cepscope.corpora.extract` does
 
     def whitener(self, features: Iterable[npt.ArrayLike]) -> PCAWhitener:
         """Fit the whitening to the features of training recordings."""
@@ -113,8 +117,12 @@ class Preset:
         """Return the arguments of `cepscope.models.pretrain` for `count` patches; the paper takes one at a time."""
         from cepscope.models.backend import keras
 
+        first = 1 + self.rate_decay  # Keras counts epochs from 0
         rate = keras.optimizers.schedules.InverseTimeDecay(
-            self.rate * self.sigma**2, decay_steps=max(1, count // batch_size), decay_rate=0.01
+            self.rate * self.sigma**2 / first,
+            decay_steps=max(1, count // batch_size),  # an epoch
+            decay_rate=self.rate_decay / first,
+            staircase=True,
         )
         return {
             "batch_size": batch_size,

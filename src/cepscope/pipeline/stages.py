@@ -83,6 +83,7 @@ def run_extract(context: Context) -> list[Path]:
         context.corpus,
         config.features.spec(corpus_rate(context.corpus)),
         frames=config.features.frames,
+        whiten=config.features.whiten,
         strict=config.strict,
         out=folder,
         progress=context.counter("extract"),

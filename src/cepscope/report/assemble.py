@@ -63,13 +63,16 @@ def assemble(
     cards = []
     for i, (row, sound) in enumerate(zip(rows, np.asarray(audio), strict=True)):
         pictures = filters.get(row["layer"])
+        tile = pictures[row["index"]] if pictures is not None else None
+        if tile is not None and len(tile) == patches.spec.n_mfcc:
+            tile = patches.scaler.in_deviations(tile)  # a filter over principal components shows nothing by itself
         shown = tuple(
             Exemplar(
                 clip=test.paths[j],
                 label=patches.classes[int(test.y[j])],
                 speaker=test.speakers[j],
                 activation=_share(float(activation), row),
-                pattern=test.x[j, :, :, 0],
+                pattern=patches.scaler.in_deviations(test.x[j, :, :, 0]),
                 audio=exemplar_waves[int(j)],
             )
             for j, activation in zip(exemplars[i], exemplar_activations[i], strict=True)
@@ -80,8 +83,8 @@ def assemble(
                 layer=row["layer"],
                 index=row["index"],
                 label=row["label"],
-                filter=pictures[row["index"]] if pictures is not None else None,
-                pattern=patterns.x[i, :, :, 0],
+                filter=tile,
+                pattern=patches.scaler.in_deviations(patterns.x[i, :, :, 0]),
                 mfcc=patterns.mfcc[i],
                 audio=sound,
                 sr=sr,
