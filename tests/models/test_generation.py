@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import weakref
 from typing import Any
 
 import keras
@@ -12,8 +14,8 @@ import pytest
 import scipy.stats
 
 import cepscope as cs
-from cepscope.errors import ParameterError
-from cepscope.models import ConvolutionalRBM, build_cdbn
+from cepscope.errors import DataError, ParameterError
+from cepscope.models import ConvolutionalRBM, build_cdbn, generation
 from cepscope.models.generation import gibbs_chains, reconstruct, reconstruction_errors, sample_unit, top_down
 
 Array = npt.NDArray[Any]
@@ -56,6 +58,33 @@ def test_chains_with_a_unit_held_on_follow_the_conditional_distribution(filter_i
     free = gibbs_chains(rbm, start, steps=30, thin=30, seed=1)[0]  # the same check refuses chains without the clamp
     counts = np.bincount((free.reshape(CHAINS, 6) @ 2 ** np.arange(5, -1, -1)).astype(int), minlength=64)
     assert scipy.stats.chisquare(counts, CHAINS * _given_on(rbm, filter_index)).pvalue < 1e-5
+
+
+def test_gaussian_chains_with_a_unit_held_on_have_the_exact_mean() -> None:
+    """P(v | on) is a mixture of Gaussians, one a legal hidden state, summed here state by state."""
+    rbm, (c, s, m) = _rbm("gaussian"), (0.2, 0.8, 0.3)
+    rbm.visible_biases.assign([c])
+    rbm.visible_scales.assign([s])
+    rbm.hidden_biases.assign([-4.0, -0.5])  # left free, the unit that is held would seldom be on
+    kernel, b = rbm.kernel.numpy().astype(np.float64), rbm.hidden_biases.numpy().astype(np.float64)
+
+    def down(place: int, k: int) -> Array:
+        return np.pad(kernel[:, :, 0, k], ((0, 0), (place, 1 - place)))
+
+    log_weights, means = [], []
+    for on, other in itertools.product((0, 1), (None, 0, 1)):  # filter 0 is held: never off
+        added = down(on, 0) + (0 if other is None else down(other, 1))
+        bias = b[0] + (0 if other is None else b[1])
+        log_weights.append(bias + (added.sum() * (c - m) + 0.5 * (added**2).sum()) / s**2)
+        means.append(c + added)
+    weights = np.exp(np.array(log_weights) - max(log_weights))
+    expected = np.einsum("s,sxy->xy", weights / weights.sum(), np.array(means))
+    clamp = np.array([[[True, False]]])
+    v = gibbs_chains(rbm, np.zeros((CHAINS, *SHAPE)), steps=30, thin=30, clamp=clamp, seed=1)[0, ..., 0]
+    z = (v.mean(axis=0) - expected) / (v.std(axis=0) / CHAINS**0.5)
+    assert np.abs(z).max() < 4.5  # six numbers; a right chain fails once in 20,000 seeds, and the seed is fixed
+    free = gibbs_chains(rbm, np.zeros((CHAINS, *SHAPE)), steps=30, thin=30, seed=1)[0, ..., 0]
+    assert np.abs((free.mean(axis=0) - expected) / (free.std(axis=0) / CHAINS**0.5)).max() > 4.5
 
 
 def test_chains_are_thinned_seeded_and_go_on() -> None:
@@ -108,6 +137,58 @@ def test_the_way_down_shares_out_what_a_block_has() -> None:
     share /= share.sum(axis=3, keepdims=True)
     again = rbm.mean_visibles((share * on[:, :, :, None]).reshape(2, 4, 10, 3), (2, 6, 12, 1))
     np.testing.assert_allclose(v, again, atol=1e-3)  # a fixed point, as near as 200 rounds come
+
+
+def test_tracing_is_done_once_follows_the_weights_and_keeps_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+    for name in ("_advance", "_settle"):
+        original = getattr(generation, name)
+
+        def counted(*args: Any, _original: Any = original, _name: str = name) -> Any:
+            built.append(_name)
+            return _original(*args)
+
+        counted.__name__ = name
+        monkeypatch.setattr(generation, name, counted)
+    model = _tiny()
+    first = sample_unit(model, "crbm2", 0, chains=4, steps=3)
+    for n in (1, 2, 7):
+        sample_unit(model, "crbm2", 1, chains=n, steps=n, rounds=n)
+    assert sorted(built) == ["_advance", "_settle"]
+    model.layers[1].kernel.assign(2 * model.layers[1].kernel.numpy())
+    assert (sample_unit(model, "crbm2", 0, chains=4, steps=3).samples != first.samples).any()
+    rbm = _rbm()
+    gibbs_chains(rbm, np.zeros((1, *SHAPE)), steps=1)
+    alive = weakref.ref(rbm)
+    del rbm
+    gc.collect()
+    assert alive() is None
+
+
+def test_large_batches_are_cut() -> None:
+    model = _tiny()
+    x = np.random.default_rng(0).normal(size=(generation.BATCH + 3, 6, 12, 1)).astype(np.float32)
+    alone = reconstruct(model, x[-5:])
+    np.testing.assert_allclose(reconstruct(model, x)[-5:], alone, rtol=1e-4, atol=1e-4)  # float32, order of sums
+
+
+def test_a_filter_can_be_held_on_everywhere() -> None:
+    """With all other units off, one place is seen in its own field of the input only, all places in the whole input."""
+    model = _tiny()
+    model.layers[1].hidden_biases.assign([-20.0, -20.0, -20.0])  # what is not held is off
+    one, every = (sample_unit(model, "crbm1", 1, everywhere=e, steps=30, seed=2).samples for e in (False, True))
+    field = np.zeros((6, 12, 1), bool)
+    field[2:5, 4:8] = True  # of the block in row 2, column 2: kernels of 3 x 3, blocks of 1 x 2
+    np.testing.assert_array_equal(one[:, ~field], 0)  # the visible bias
+    assert one[:, field].any(axis=0).all()
+    assert every.any(axis=0).all()
+
+
+def test_one_clip_needs_a_baseline() -> None:
+    model, x = _tiny(), np.random.default_rng(0).normal(size=(1, 6, 12, 1))
+    assert reconstruction_errors(model, x, baseline=np.zeros((6, 12, 1)))["crbm1"] > 0
+    with pytest.raises(ParameterError, match="give more of them, or a `baseline`"):
+        reconstruction_errors(model, x)
 
 
 def test_samples_of_a_unit_excite_it() -> None:
@@ -163,8 +244,22 @@ def test_wrong_requests_are_refused() -> None:
         ("`layers` must be from 1 to 2", lambda: reconstruct(model, np.zeros((1, 6, 12, 1)), layers=3)),
         ("Patches must be", lambda: reconstruct(model, np.zeros((1, 6, 11, 1)))),
         ("`steps` must be at least 1", lambda: gibbs_chains(model.layers[1], np.zeros((1, 6, 12, 1)), steps=0)),
+        ("`thin` must be at most", lambda: gibbs_chains(model.layers[1], np.zeros((1, 6, 12, 1)), steps=2, thin=3)),
+        ("`start` must be", lambda: gibbs_chains(model.layers[1], np.zeros((1, 6, 12, 3)))),
+        ("too small", lambda: gibbs_chains(model.layers[1], np.zeros((1, 2, 2, 1)))),
+        ("`chains` must be", lambda: sample_unit(model, "crbm1", 0, chains=0)),
+        ("in 0 to 1", lambda: top_down(model, "crbm1", np.full((1, 4, 5, 3), 7))),
+        ("`rounds` must be", lambda: top_down(model, "crbm1", np.zeros((1, 4, 5, 3)), rounds=-1)),
+        ("at least one patch", lambda: reconstruct(model, np.zeros((0, 6, 12, 1)))),
         ("`clamp` must be", lambda: gibbs_chains(model.layers[1], np.zeros((1, 6, 12, 1)), clamp=[True])),
         ("generates nothing", lambda: top_down(keras.Sequential([keras.Input((3,))]), "crbm1", np.zeros((1, 1, 1, 1)))),
     ):
         with pytest.raises(ParameterError, match=message):
+            call()
+    for call in (
+        lambda: top_down(model, "crbm1", np.full((1, 4, 5, 3), np.nan)),
+        lambda: reconstruct(model, np.full((1, 6, 12, 1), np.inf)),
+        lambda: gibbs_chains(model.layers[1], np.full((1, 6, 12, 1), np.nan)),
+    ):
+        with pytest.raises(DataError, match="must be finite"):
             call()

@@ -8,19 +8,26 @@ sound.
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cepscope.errors import ParameterError
+from cepscope.errors import DataError, ParameterError
 from cepscope.models.backend import tf
 from cepscope.models.crbm import ConvolutionalRBM
 
 FloatArray = npt.NDArray[np.float32]
 CERTAIN = 50.0  # input that leaves "all off" a chance of e^-50
 ROUNDS = 5
+BATCH = 256  # patches worked on at once
+SLACK = 1e-5  # by which probabilities may leave [0, 1]: float32 sums
+
+# what was traced for an RBM, as long as that lives: tracing again at each call costs more than most calls
+_TRACED: weakref.WeakKeyDictionary[ConvolutionalRBM, dict[Any, Any]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -90,36 +97,63 @@ def gibbs_chains(
     if rbm.hidden != "binary":
         raise ParameterError(f"Gibbs chains need binary hidden units. Received: hidden={rbm.hidden!r}")
     v = tf.convert_to_tensor(np.asarray(start), rbm.compute_dtype)
-    if v.shape.rank != 4:
+    if v.shape.rank != 4 or not len(v) or (rbm.built and v.shape[3] != rbm.kernel.shape[2]):
         raise ParameterError(f"`start` must be (chains, height, width, channels). Received: {tuple(v.shape)}")
-    held = _held(rbm, v.shape, clamp)
+    _finite("`start`", v)
+    if thin > steps:
+        raise ParameterError(f"`thin` must be at most `steps`, {steps}, or nothing is kept. Received: {thin}")
+    if not rbm.built:
+        rbm.build(v.shape)
+    held = _held(rbm, v.shape, clamp)  # refuses starts that are too small for the kernels
+    advance = _traced(_advance, rbm, tuple(v.shape[1:]), clamp is not None)
+    done, kept, key = 0, [], tf.constant(seed, tf.int64)
+    for count in [burn_in, *[thin] * (steps // thin)]:
+        v, mean = advance(v, held, key, tf.constant(done, tf.int64), tf.constant(count, tf.int64))
+        done += count
+        kept.append((mean if means else v).numpy())
+    return np.stack(kept[1:])
 
-    @tf.function  # type: ignore[untyped-decorator]
-    def advance(v: Any, first: Any, count: Any) -> tuple[Any, Any]:
+
+def _advance(rbm: ConvolutionalRBM, shape: tuple[int, ...], clamped: bool) -> Any:
+    """Trace `count` steps of the chains that have taken `first` steps."""
+    number = tf.TensorSpec((), tf.int64)
+    states = tf.TensorSpec((None, *shape), rbm.compute_dtype)
+    mask = tf.TensorSpec((1, *rbm.compute_output_shape((None, *shape))[1:]), tf.bool)
+
+    @tf.function(input_signature=[states, mask, number, number, number])  # type: ignore[untyped-decorator]
+    def advance(v: Any, held: Any, seed: Any, first: Any, count: Any) -> tuple[Any, Any]:
         mean = v
         for i in tf.range(count):
             conv = rbm.convolution(v.shape)
             blocks = conv.up(rbm.columns(v, conv))
-            if held is not None:
+            if clamped:
                 lifted = blocks - tf.reduce_max(blocks, axis=0) + CERTAIN
                 blocks = tf.where(conv.unpooled(held), lifted, blocks)
-            seeds = [tf.stack([tf.cast(seed, tf.int64), 2 * (first + i) + j]) for j in range(2)]
+            seeds = [tf.stack([seed, 2 * (first + i) + j]) for j in range(2)]
             v, mean = rbm.gibbs(v, seeds, blocks=blocks, conv=conv)
+            v, mean = (tf.ensure_shape(value, (None, *shape)) for value in (v, mean))
         return v, mean
 
-    done, kept = 0, []
-    for count in [burn_in, *[thin] * (steps // thin)]:
-        v, mean = advance(v, tf.constant(done, tf.int64), tf.constant(count, tf.int64))
-        done += count
-        kept.append((mean if means else v).numpy())
-    return np.stack(kept[1:]) if len(kept) > 1 else np.zeros((0, *v.shape), np.float32)
+    return advance
+
+
+def _traced(build: Callable[..., Any], rbm: ConvolutionalRBM, *settings: Any) -> Any:
+    """Return what `build` traces for an RBM and settings, traced once; it must not keep the RBM alive."""
+    known = _TRACED.setdefault(rbm, {})
+    key = (build.__name__, *settings)
+    if key not in known:
+        known[key] = build(weakref.proxy(rbm), *settings)
+    return known[key]
+
+
+def _finite(name: str, values: Any) -> None:
+    if not np.isfinite(values).all():
+        raise DataError(f"{name} must be finite. Received: NaN or Inf")
 
 
 def _held(rbm: ConvolutionalRBM, shape: Any, clamp: npt.ArrayLike | None) -> Any:
-    if clamp is None:
-        return None
     expected = rbm.compute_output_shape(shape)[1:]
-    mask = np.asarray(clamp, bool)
+    mask = np.zeros(expected, bool) if clamp is None else np.asarray(clamp, bool)
     if mask.shape != expected:
         raise ParameterError(f"`clamp` must be of the pooled map's shape {expected}. Received: {mask.shape}")
     return tf.constant(mask[None])
@@ -131,6 +165,7 @@ def sample_unit(
     filter_index: int,
     *,
     place: tuple[int, int] | None = None,
+    everywhere: bool = False,
     chains: int = 64,
     steps: int = 100,
     rounds: int = ROUNDS,
@@ -148,6 +183,8 @@ def sample_unit(
     filter_index : int
     place : (int, int), optional
         Row and column of the pooling unit; default: the middle of the map.
+    everywhere : bool
+        Hold all pooling units of the filter on instead.
     chains : int
         Each gives one sample.
     steps : int
@@ -165,6 +202,8 @@ def sample_unit(
     ParameterError
         If there is no such layer, filter or place.
     """
+    if chains < 1:
+        raise ParameterError(f"`chains` must be at least 1. Received: {chains}")
     rbms = rbm_layers(model)
     depth = _depth(rbms, layer)
     rbm = rbms[depth]
@@ -176,7 +215,7 @@ def sample_unit(
     if not (0 <= row < height and 0 <= column < width):
         raise ParameterError(f"The map of {layer} is {height} x {width}. Received: place {(row, column)}")
     clamp = np.zeros((height, width, filters), bool)
-    clamp[row, column, filter_index] = True
+    clamp[(..., filter_index) if everywhere else (row, column, filter_index)] = True
     rng = np.random.default_rng([seed, depth, filter_index])
     start = rng.standard_normal(shape) if rbm.visible == "gaussian" else rng.integers(0, 2, shape)
     found = gibbs_chains(rbm, start, steps=steps, thin=steps, clamp=clamp, means=True, seed=seed)[0]
@@ -216,6 +255,11 @@ def top_down(model: Any, layer: str, pooled: npt.ArrayLike, *, rounds: int = ROU
     expected = tuple(rbms[depth].output.shape[1:])
     if value.ndim != 4 or value.shape[1:] != expected:
         raise ParameterError(f"Units of {layer} must be (n, {', '.join(map(str, expected))}). Received: {value.shape}")
+    if rounds < 0:
+        raise ParameterError(f"`rounds` must be at least 0. Received: {rounds}")
+    _finite(f"Units of {layer}", value)
+    if rbms[depth].hidden == "binary" and value.size and not -SLACK <= value.min() <= value.max() <= 1 + SLACK:
+        raise ParameterError(f"Units of {layer} must be in 0 to 1. Received: {value.min():g} to {value.max():g}")
     for rbm in reversed(rbms[: depth + 1]):
         value = _down_one(rbm, value, rounds)
     return value
@@ -223,21 +267,31 @@ def top_down(model: Any, layer: str, pooled: npt.ArrayLike, *, rounds: int = ROU
 
 def _down_one(rbm: ConvolutionalRBM, pooled: FloatArray, rounds: int) -> FloatArray:
     """Take pooling units (n, h, w, filters) of one RBM down to the mean of its visible units."""
-    shape = (len(pooled), *rbm.input.shape[1:])
+    settle = _traced(_settle, rbm, tuple(rbm.input.shape[1:]))
+    starts = range(0, max(len(pooled), 1), BATCH)
+    turns = tf.constant(rounds)
+    parts = [settle(tf.constant(pooled[i : i + BATCH], rbm.compute_dtype), turns).numpy() for i in starts]
+    return np.concatenate(parts)
 
-    @tf.function  # type: ignore[untyped-decorator]
-    def settle(pooled: Any) -> Any:
-        conv = rbm.convolution(shape)
+
+def _settle(rbm: ConvolutionalRBM, shape: tuple[int, ...]) -> Any:
+    """Trace the rounds in which the units of each block share what it has."""
+    blocks = tf.TensorSpec((None, *rbm.compute_output_shape((None, *shape))[1:]), rbm.compute_dtype)
+
+    @tf.function(input_signature=[blocks, tf.TensorSpec((), tf.int32)])  # type: ignore[untyped-decorator]
+    def settle(pooled: Any, rounds: Any) -> Any:
+        visible = (None, *shape)
+        conv = rbm.convolution(visible)
         on = conv.unpooled(pooled)
         units = rbm.pool_size[0] * rbm.pool_size[1]
-        v = rbm.visibles_from_blocks(tf.repeat(on[None] / units, units, axis=0), shape, conv)
+        v = rbm.visibles_from_blocks(tf.repeat(on[None] / units, units, axis=0), visible, conv)
+        v = tf.ensure_shape(v, visible)
         for _ in tf.range(rounds):
             share = tf.nn.softmax(conv.up(rbm.columns(v, conv)), axis=0)  # of the units of a block that is on
-            v = rbm.visibles_from_blocks(share * on, shape, conv)
+            v = tf.ensure_shape(rbm.visibles_from_blocks(share * on, visible, conv), visible)
         return v
 
-    found: FloatArray = settle(tf.constant(pooled)).numpy()
-    return found
+    return settle
 
 
 def reconstruct(model: Any, x: npt.ArrayLike, *, layers: int | None = None, rounds: int = ROUNDS) -> FloatArray:
@@ -270,12 +324,17 @@ def reconstruct(model: Any, x: npt.ArrayLike, *, layers: int | None = None, roun
     if value.shape[1:] != tuple(rbms[0].input.shape[1:]):
         shape = ", ".join(map(str, rbms[0].input.shape[1:]))
         raise ParameterError(f"Patches must be (n, {shape}). Received: {value.shape}")
+    if not len(value):
+        raise ParameterError("There must be at least one patch. Received: none")
+    _finite("Patches", value)
     for rbm in rbms[:count]:
-        value = rbm(value).numpy()
+        value = np.concatenate([rbm(value[i : i + BATCH]).numpy() for i in range(0, len(value), BATCH)])
     return top_down(model, rbms[count - 1].name, value, rounds=rounds)
 
 
-def reconstruction_errors(model: Any, x: npt.ArrayLike, *, rounds: int = ROUNDS) -> dict[str, float]:
+def reconstruction_errors(
+    model: Any, x: npt.ArrayLike, *, baseline: npt.ArrayLike | None = None, rounds: int = ROUNDS
+) -> dict[str, float]:
     """Return how much of patches is lost through one, two, ... layers.
 
     Parameters
@@ -283,16 +342,30 @@ def reconstruction_errors(model: Any, x: npt.ArrayLike, *, rounds: int = ROUNDS)
     model : keras.Model
         From `build_cdbn`.
     x : array [shape=(n, n_mfcc, frames, 1)]
+    baseline : array [shape=(n_mfcc, frames, 1)], optional
+        Patch to compare with, such as the mean of those trained on; default: the mean of `x`. One clip needs it.
     rounds : int
         See `top_down`.
 
     Returns
     -------
     dict
-        Layer name to squared error over that of the mean patch: 0 is perfect, 1 no better than the mean.
+        Layer name to squared error over that of the baseline: 0 is perfect, 1 no better than it.
+
+    Raises
+    ------
+    ParameterError
+        As `reconstruct`; and if the patches are all equal to the baseline.
     """
     patches = np.asarray(x, np.float32)
-    scale = float(np.sum((patches - patches.mean(axis=0)) ** 2))
+    if patches.ndim != 4 or not len(patches):
+        raise ParameterError(f"Patches must be (n, n_mfcc, frames, 1), n at least 1. Received: {patches.shape}")
+    mean = patches.mean(axis=0) if baseline is None else np.asarray(baseline, np.float32)
+    if mean.shape != patches.shape[1:]:
+        raise ParameterError(f"`baseline` must be of shape {patches.shape[1:]}. Received: {mean.shape}")
+    scale = float(np.sum((patches - mean) ** 2))
+    if scale == 0:
+        raise ParameterError("The patches equal the patch they are compared with; give more of them, or a `baseline`.")
     found = {}
     for depth, rbm in enumerate(rbm_layers(model)):
         back = reconstruct(model, patches, layers=depth + 1, rounds=rounds)
