@@ -8,7 +8,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-import scipy.signal
 
 from cepscope.errors import DataError, ParameterError
 
@@ -47,7 +46,7 @@ def lee2009_spectrogram(audio: npt.ArrayLike, sr: int) -> npt.NDArray[np.float32
     if not np.isfinite(y).all():
         raise DataError("The audio holds numbers that are not finite.")
     pieces = np.lib.stride_tricks.sliding_window_view(y, size)[::hop]  # (frames, size), none beyond the end
-    magnitudes = np.abs(np.fft.rfft(pieces * scipy.signal.get_window("hamming", size, fftbins=False), axis=1)).T
+    magnitudes = np.abs(np.fft.rfft(pieces * np.hamming(size), axis=1)).T
     spectra = np.log(FLOOR + magnitudes) - math.log(FLOOR)
     spectra -= spectra.mean()
     level = float(np.sqrt(np.mean(spectra**2)))

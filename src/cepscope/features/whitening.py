@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 
 from cepscope.atomic import load_npz, save_npz
 from cepscope.errors import CorruptArtifactError, DataError, NotFittedError, ParameterError
@@ -120,7 +119,7 @@ class PCAWhitener:
             second += centred @ centred.T / count
         if not np.isfinite(second).all():
             raise DataError("Frames must be finite to be whitened. Received: NaN or Inf")
-        variances, vectors = scipy.linalg.eigh(second)
+        variances, vectors = np.linalg.eigh(second)
         rows = vectors[:, ::-1].T[:kept]
         rows = rows * np.sign(rows[np.arange(kept), np.abs(rows).argmax(axis=1)])[:, None]  # eigenvectors have no sign
         return cls(np.asarray(mean), rows, np.maximum(variances[::-1][:kept], 0.0), float(damping))
