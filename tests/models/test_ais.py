@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cepscope.errors import ParameterError
+from cepscope.errors import CepscopeWarning, NotFittedError, ParameterError
 from cepscope.models import ConvolutionalRBM, ais
 
 Array = npt.NDArray[Any]
@@ -151,8 +151,45 @@ def test_rates_of_data_make_a_better_base() -> None:
     assert base.visible[0] == pytest.approx(np.log(seen / (1 - seen)), rel=1e-5)
 
 
+@pytest.mark.parametrize("visible", ["binary", "gaussian"])
+def test_long_chains_stand_in_for_exact_samples(visible: str) -> None:
+    """Both estimates within three errors, the second from chains of the model's own."""
+    rbm = _rbm(1, visible, scale=0.8)
+    settings: dict[str, Any] = {"chains": 200, "steps": 100, "burn_in": 100, "base": _bad_base(1), "seed": 1}
+    pair = ais.bracket(rbm, SHAPE, **settings)
+    for found in pair:
+        assert abs(found.value - _exact(rbm)) < 3 * found.standard_error
+    for one, other in zip(pair, ais.bracket(rbm, SHAPE, **settings), strict=True):
+        np.testing.assert_array_equal(one.log_weights, other.log_weights)
+
+
+def test_one_chain_with_all_the_weight_is_told() -> None:
+    """The standard error is then 1 at most, whatever is wrong: it must not be believed."""
+    rbm = _rbm(5, "gaussian")
+    far = ais.Base(np.full(1, 10.0), np.zeros(2))
+    with pytest.warns(CepscopeWarning, match="nearly all the weight"):
+        found = ais.log_partition(rbm, SHAPE, chains=50, steps=1, base=far)
+    assert found.effective_samples < 2
+    assert found.standard_error <= 1
+    assert _exact(rbm) - found.value > 3
+
+
 def test_wrong_settings_are_refused() -> None:
+    def refuses(match: str, shape: Any = SHAPE, **settings: Any) -> None:
+        with pytest.raises(ParameterError, match=match):
+            ais.log_partition(_rbm(0), shape, **settings)
+
     with pytest.raises(ParameterError, match="binary hidden units only"):
         ais.log_partition(ConvolutionalRBM(2, (2, 2), hidden="relu"), SHAPE)
-    with pytest.raises(ParameterError, match="At least 2 `chains`"):
-        ais.log_partition(_rbm(0), SHAPE, chains=1)
+    refuses("At least 2 `chains`", chains=1)
+    refuses("1 of `steps`", steps=0)
+    refuses(r"`input_shape` must be \(height, width, 1\)", shape=(2, 4, 3))
+    # these would be broadcast over all filters, and counted once in the normaliser
+    refuses(r"`base.hidden` must be finite, of shape \(2,\)", base=ais.Base(np.zeros(1), np.zeros(1)))
+    refuses("`base.visible` must be finite", base=ais.Base(np.full(1, np.nan), np.zeros(2)))
+    refuses("`samples` must be .2 or more", samples=np.zeros((9, 2, 5, 1)))
+    refuses("`samples` must be finite", samples=np.full((4, *SHAPE), np.nan))
+    with pytest.raises(NotFittedError, match="no weights yet"):
+        ais.log_partition(ConvolutionalRBM(3, (1, 2)), SHAPE)
+    with pytest.raises(ParameterError, match="`burn_in` must be at least 1"):
+        ais.bracket(_rbm(0), SHAPE, burn_in=0)

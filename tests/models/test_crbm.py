@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from cepscope.errors import ParameterError
 from cepscope.models import ConvolutionalRBM, CRBMTrainer
-from cepscope.models.convolution import BlockColumns, Direct
+from cepscope.models.convolution import BlockColumns, Direct, FrameColumns
 
 Array = npt.NDArray[np.float64]
 
@@ -381,19 +381,25 @@ def test_gradients_with_scales_channels_and_either_kind_of_hidden_units(
             np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("size", [(7, 9), (6, 6), (5, 11)])
 @pytest.mark.parametrize("pool", [(1, 1), (2, 2), (1, 3), (3, 2)])
-@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (2, 4)])
-def test_both_convolutions_give_the_same(kernel: tuple[int, int], pool: tuple[int, int], size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (2, 4), (0, 4), (0, 1)], ids=str)
+def test_all_convolutions_give_the_same(
+    kernel: tuple[int, int], pool: tuple[int, int], size: tuple[int, int], channels: int
+) -> None:
     """Inputs, transposes, correlations, maps and gradients, to the round-off of float64."""
     rng = np.random.default_rng(1)
+    kinds = [Direct, BlockColumns]
+    if not kernel[0]:  # as high as the input
+        kinds, kernel, pool = [Direct, BlockColumns, FrameColumns], (size[0], kernel[1]), (1, pool[1])
     (kh, kw), k = kernel, 5
     h, w = (size[0] - kh + 1) // pool[0] * pool[0], (size[1] - kw + 1) // pool[1] * pool[1]
     seen = (h + kh - 1, w + kw - 1)
-    weights, biases = tf.constant(rng.standard_normal((kh, kw, 1, k))), tf.constant(rng.standard_normal(k))
-    v, hidden = tf.constant(rng.standard_normal((4, *seen, 1))), tf.constant(rng.standard_normal((4, h, w, k)))
+    weights, biases = tf.constant(rng.standard_normal((kh, kw, channels, k))), tf.constant(rng.standard_normal(k))
+    v, hidden = tf.constant(rng.standard_normal((4, *seen, channels))), tf.constant(rng.standard_normal((4, h, w, k)))
     found = []
-    for kind in (Direct, BlockColumns):
+    for kind in kinds:
         with tf.GradientTape() as tape:
             tape.watch([v, weights, biases])
             conv = kind(weights, biases, seen, pool)
@@ -406,13 +412,23 @@ def test_both_convolutions_give_the_same(kernel: tuple[int, int], pool: tuple[in
         np.testing.assert_array_equal(conv.to_map(back), hidden)
         largest = tf.reduce_max(blocks, axis=0)
         np.testing.assert_array_equal(conv.unpooled(conv.pooled(largest)), largest)
+        steps = tf.cumsum(back, axis=0)
         found.append(
-            [conv.to_map(blocks), conv.down(back), *conv.correlate(columns, back), conv.pooled(largest), *gradients]
+            [
+                conv.to_map(blocks),
+                conv.down(back),
+                conv.down(steps, steps=True),
+                *conv.correlate(columns, back),
+                conv.pooled(largest),
+                *gradients,
+            ]
         )
-    for one, two in zip(*found, strict=True):
-        np.testing.assert_allclose(one, two, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(found[0][1], found[0][2], rtol=1e-11, atol=1e-11)
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-11, atol=1e-11)
     valid = tf.nn.conv2d(v, weights, 1, "VALID") + biases
-    np.testing.assert_allclose(found[1][0], valid, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(found[1][0], valid[:, :h, :w], rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("case", ["rectangular-blocks", "full-height"])

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cepscope.models.ais import bracket as bracket
     from cepscope.models.ais import log_partition as log_partition
     from cepscope.models.cdbn import build_cdbn as build_cdbn
     from cepscope.models.cdbn import build_cnn as build_cnn
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from cepscope.models.transformer import CDBNTransformer as CDBNTransformer
 
 _HOMES = {
+    "bracket": "ais",
     "log_partition": "ais",
     "gibbs_chains": "generation",
     "reconstruct": "generation",
@@ -48,6 +50,7 @@ __all__ = [
     "CDBNTransformer",
     "CRBMTrainer",
     "ConvolutionalRBM",
+    "bracket",
     "build_cdbn",
     "build_cnn",
     "fit_classifier",

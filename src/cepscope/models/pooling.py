@@ -16,6 +16,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import numpy as np
+
 from cepscope.models.backend import tf
 
 SAFE = 1e30  # sums of exponentials up to here are far from overflow, and their inverse from underflow
@@ -73,9 +75,11 @@ def sample_steps(blocks: Any, means: Any, seed: Any) -> Any:  # noqa: ARG001  th
         with the cumulative distribution gives, and what a product with differences of kernels can use as it is.
     """
     units = tf.unstack(means)
-    excess = -tf.random.stateless_uniform(tf.shape(units[0]), seed, dtype=means.dtype)
+    # cumulative probabilities end at 1 up to rounding; numbers above that rounding keep their excess below 1
+    least = 4.0 * len(units) * float(np.finfo(means.dtype.as_numpy_dtype).eps)
+    excess = -tf.random.stateless_uniform(tf.shape(units[0]), seed, minval=least, maxval=1.0, dtype=means.dtype)
     over = []  # cumulative probability less the uniform number
     for unit in units:
         excess = excess + unit
         over.append(excess)
-    return tf.math.ceil(tf.minimum(tf.stack(over), 1.0))  # 1 if positive, else 0; a comparison is far slower
+    return tf.math.ceil(tf.stack(over))  # 1 if positive, else 0; a comparison is far slower

@@ -21,7 +21,7 @@ from cepscope.models.backend import keras, tf
 from cepscope.models.crbm import ConvolutionalRBM
 
 SPARSITY = ("bias", "cross_entropy")
-UNITS_A_PART = 600_000  # hidden units worked on at once: tensors that stay in the cache
+UNITS_A_PART = 900_000  # hidden units worked on at once: tensors that stay in the cache
 MOST_PARTS = 16
 STEPS = 32  # that Keras takes at once, without a look at callbacks
 FAST_DECAY, ACTIVITY_DECAY = 0.95, 0.9  # Tieleman and Hinton 2009, section 4; Nair and Hinton 2009
