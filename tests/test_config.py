@@ -116,6 +116,8 @@ def test_defaults_are_those_of_the_rooms() -> None:
     """A room's default and a run's may only differ on purpose: else the notebook and the command disagree."""
     from cepscope.invert.inversion import invert
     from cepscope.maximize.engine import maximize
+    from cepscope.maximize.priors import BUILDERS, DEFAULT_PRIORS
+    from cepscope.maximize.transforms import Transforms
     from cepscope.models import build_cdbn, fit_classifier, pretrain
 
     config = RunConfig()
@@ -125,12 +127,16 @@ def test_defaults_are_those_of_the_rooms() -> None:
         (fit_classifier, {name: train[name] for name in ("epochs", "batch_size", "learning_rate", "shift")}),
         (pretrain, {"epochs": train["pretrain_epochs"], "learning_rate": train["pretrain_learning_rate"]}),
         (pretrain, {name: train[name] for name in ("k", "persistent", "sparsity", "sparsity_cost")}),
-        (maximize, config.maximize.model_dump()),
+        (maximize, config.maximize.model_dump(exclude={"priors", "transforms"})),
         (invert, config.invert.model_dump()),
     ]
     for room, settings in pairs:
         parameters = inspect.signature(room).parameters
         assert {name: parameters[name].default for name in settings} == settings, room.__name__
+    priors = config.maximize.priors.model_dump()
+    assert {name: weight for name, weight in priors.items() if weight} == DEFAULT_PRIORS
+    assert set(priors) == set(BUILDERS)
+    assert Transforms(**config.maximize.transforms.model_dump()) == Transforms()
 
 
 def test_every_setting_is_written() -> None:

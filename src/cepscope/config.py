@@ -104,20 +104,51 @@ class TrainConfig(_Section):
     shift: NaturalNumber = 8
 
 
+class PriorsConfig(_Section):
+    """Weights of priors, each of which scores 1 on real speech; see `cepscope.maximize.priors`."""
+
+    time_curvature: NotNegative = 0.03
+    total_variation: NotNegative = 0.0
+    quefrency: NotNegative = 0.1
+    mahalanobis: NotNegative = 0.0
+    quantile_range: NotNegative = 0.0
+    frame_likelihood: NotNegative = 0.0
+    patch_likelihood: NotNegative = 0.1
+    free_energy: NotNegative = 0.0
+    reachability: NotNegative = 0.0
+
+
+class TransformsConfig(_Section):
+    """Random changes at each step; see `cepscope.maximize.transforms`."""
+
+    shift: NotNegative = 0.0
+    stretch: Share = 0.0
+    gain: NotNegative = 0.0
+    warp: Share = 0.0
+    mask: NaturalNumber = 0
+    noise: NotNegative = 0.0
+
+
 class MaximizeConfig(_Section):
     """The search for patterns; see `cepscope.maximize.engine.maximize`."""
 
     layers: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
+    objectives: tuple[str, ...] = ()
     mode: Literal["speech", "classic"] = "speech"
+    space: Literal["pixel", "speech", "cosine", "log_mel", "modulation", "waveform", "latent"] = "speech"
     steps: Count = 64
     learning_rate: Positive = 0.1
     radius: Positive = 1.3
-    components: Count = 200
+    components: Count = 600
     shrinkage: Share = 0.05
-    time_smoothness: NotNegative = 0.1
-    quefrency: NotNegative = 0.3
     headroom: Annotated[float, Field(allow_inf_nan=False)] = 3.0
+    restarts: Count = 1
+    variants: Count = 1
+    diversity: NotNegative = 0.3
+    patience: NaturalNumber = 0
     step: Positive = 1.0
+    priors: PriorsConfig = PriorsConfig()
+    transforms: TransformsConfig = TransformsConfig()
 
 
 class InvertConfig(_Section):
@@ -166,9 +197,6 @@ class RunConfig(_Section):
 def setting_names() -> list[str]:
     """Return every setting as ``section.name``."""
     return [name for name, _ in _flat(RunConfig().model_dump())]
-
-
-_SECTIONS = tuple(name for name, value in RunConfig().model_dump().items() if isinstance(value, dict))
 
 
 def load_config(
@@ -275,7 +303,7 @@ def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     for variable in sorted(environment):
         if variable in names:
             values[names[variable]] = _toml_value(names[variable], environment[variable].strip())
-        elif variable.startswith(tuple(f"{PREFIX}{section.upper()}_" for section in _SECTIONS)):
+        elif variable.startswith(tuple(f"{PREFIX}{section.replace('.', '_').upper()}_" for section in _SECTIONS)):
             near = difflib.get_close_matches(variable, names, 1, cutoff=0.0)
             raise ParameterError(f"there is no setting {variable} (environment); nearest: {near[0]}")
     return values
@@ -314,12 +342,17 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, An
             yield prefix + name, value
 
 
+_SECTIONS = tuple(dict.fromkeys(name.rpartition(".")[0] for name in setting_names() if "." in name))
+
+
 def _checked(values: Mapping[str, Any]) -> RunConfig:
     nested: dict[str, Any] = {}
     for name, value in values.items():
-        section, dot, last = name.partition(".")
-        place = nested.setdefault(section, {}) if dot else nested
-        place[last if dot else name] = _tuples(value)
+        *sections, last = name.split(".")
+        place = nested
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[last] = _tuples(value)
     try:
         config = RunConfig.model_validate(nested)
     except ValidationError as error:
@@ -351,7 +384,8 @@ def _one_line(error: ValidationError) -> str:
     problems = error.errors(include_url=False)
     first = problems[0]
     parts = [str(part) for part in first["loc"]]
-    name = ".".join(parts[:2]) if parts[0] in _SECTIONS else parts[0]
+    names = setting_names()
+    name = next((known for n in (3, 2) if (known := ".".join(parts[:n])) in names), parts[0])
     message = _EXPECTED.get(name) or _WORDS.get(first["type"]) or first["msg"].partition("should ")[2]
     entry = parts[len(name.split(".")) :] if name not in _EXPECTED else []
     where = f" (entry {'.'.join(entry)})" if entry else ""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import cepscope as cs
 from cepscope.corpora import Patches
 from cepscope.errors import CorruptArtifactError, ParameterError
 from cepscope.maximize.engine import maximize
+from cepscope.maximize.parametrizations import parametrization
 from cepscope.maximize.patterns import Patterns
-from cepscope.maximize.space import PatchSpace
 from cepscope.maximize.units import unit_activations
 
 
@@ -37,23 +37,16 @@ def test_patterns_climb_and_match_their_reported_activation(patterns: Patterns, 
     assert np.mean(patterns.history[-1] > patterns.history[0]) > 0.95
 
 
-def test_the_search_stays_in_the_ball(
-    digit_model: keras.Model, digit_patches: Patches, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The points that patterns are made from; what the front end's floor then does to them is no longer in the ball."""
-    found: list[Any] = []
-    decode = PatchSpace.decode
-
-    def spy(self: PatchSpace, z: Any) -> Any:
-        found.append(np.asarray(z))
-        return decode(self, z)
-
-    monkeypatch.setattr(PatchSpace, "decode", spy)
-    maximize(digit_model, digit_patches, layers=["logits", "crbm2"], steps=20, components=60, seed=4)
-    rms = np.sqrt(np.mean(found[-1].astype(np.float64) ** 2, axis=1))
-    assert len(rms) == 18
-    assert rms.max() <= 1.3 * (1 + 1e-6)  # float32
-    assert rms.max() > 1.29  # some want to go further
+@pytest.mark.parametrize("name", ["speech", "cosine"])
+def test_projection_ends_on_the_ball(name: str, digit_patches: Patches) -> None:
+    how = parametrization(name, digit_patches, radius=1.3, components=60)
+    z = np.random.default_rng(0).standard_normal((4, *how.shape)).astype(np.float32)
+    z *= np.array([0.1, 1, 2, 50], np.float32).reshape(-1, *(1,) * len(how.shape))
+    found = how.project(tf.constant(z)).numpy()
+    rms = np.sqrt(np.mean(found.reshape(4, -1).astype(np.float64) ** 2, axis=1))
+    np.testing.assert_allclose(rms[2:], 1.3, rtol=1e-6)  # float32
+    np.testing.assert_array_equal(found[:2], z[:2])  # inside nothing moves
+    np.testing.assert_allclose(found[3] / z[3], (found[3] / z[3]).flat[0], rtol=1e-5)
 
 
 def test_a_unit_alone_gets_the_pattern_it_gets_among_others(
@@ -76,7 +69,9 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(
 
 def test_strong_priors_give_smoother_patterns(digit_model: keras.Model, digit_patches: Patches) -> None:
     def roughness(weight: float) -> float:
-        found = maximize(digit_model, digit_patches, layers=["crbm1"], steps=20, components=60, time_smoothness=weight)
+        found = maximize(
+            digit_model, digit_patches, layers=["crbm1"], steps=20, components=60, priors={"time_curvature": weight}
+        )
         return float(np.mean(np.diff(found.x, 2, axis=2) ** 2))
 
     assert roughness(3.0) < 0.7 * roughness(0.0)

@@ -75,5 +75,5 @@ def test_quefrency_is_the_same_of_whitened_patches(digit_patches: Patches) -> No
 
 def test_real_speech_scores_one(digit_patches: Patches) -> None:
     speech = digit_patches.train.x[..., 0]
-    prior = scaled_to_speech(time_curvature, speech, batch_size=64)
+    prior = scaled_to_speech(time_curvature, speech)
     np.testing.assert_allclose(np.mean(prior(tf.constant(speech))), 1, rtol=1e-4)

@@ -24,7 +24,7 @@ def plain_cnn() -> keras.Model:
     )
 
 
-@pytest.mark.parametrize("text", ["crbm1", "crbm1:", ":3", "crbm1:x", "crbm1:-1", ""])
+@pytest.mark.parametrize("text", ["crbm1", "crbm1:", ":3", "crbm1:2@x", "crbm1:-1", ""])
 def test_malformed_names_are_refused(text: str) -> None:
     with pytest.raises(ParameterError, match="layer:index"):
         Unit.parse(text)
@@ -69,8 +69,8 @@ def test_batching_does_not_matter(plain_cnn: keras.Model) -> None:
 
 def test_all_layers_are_found_in_order(plain_cnn: keras.Model) -> None:
     reader = unit_reader(plain_cnn)
-    assert reader.layers == ("first", "classes")
-    assert [str(unit) for unit in reader.units[2:4]] == ["first:2", "classes:0"]
+    assert [str(unit) for unit in reader.terms[2:4]] == ["first:2", "classes:0"]
+    assert len(reader.terms) == 7
 
 
 def test_conv2d_means_the_first_convolution_unless_a_layer_has_that_name(plain_cnn: keras.Model) -> None:

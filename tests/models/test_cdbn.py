@@ -113,6 +113,21 @@ def test_missing_and_damaged_files_are_told_apart(tmp_path: Path) -> None:
         load_model(tmp_path / "model.keras")
 
 
+def test_damage_anywhere_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    build_cdbn((20, 64, 1), 3, filters=(2,), kernel_sizes=((5, 5),), pool_sizes=((2, 2),)).save(path)
+    whole = path.read_bytes()
+    told = []
+    for place in range(50, len(whole) - 4, len(whole) // 12):
+        path.write_bytes(whole[:place] + bytes(255 - byte for byte in whole[place : place + 4]) + whole[place + 4 :])
+        try:
+            load_model(path)  # some bytes of a zip file say nothing
+        except CorruptArtifactError as error:
+            told.append(str(error))
+    assert len(told) > 6
+    assert not any("\n" in text for text in told)
+
+
 def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: x + 1)])
     model.save(tmp_path / "model.keras")

@@ -169,3 +169,54 @@ def test_options_that_contradict_are_refused(bars: Any) -> None:
             pretrain(_small(), bars.x, **settings)
     with pytest.raises(ParameterError, match="Only Gaussian"):
         pretrain(_small(visible="binary"), (bars.x > 1).astype(np.float32), learn_scales=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sparsity": 0.3}, "one unit of 4"),
+        ({"sparsity": 0.0}, "above 0"),
+        ({"sparsity": float("nan")}, "above 0"),
+        ({"momentum": 1.5}, "momentum"),
+        ({"momentum": (0.1, 0.9)}, "early, late, epoch"),
+        ({"patience": -1}, "patience"),
+        ({"epochs": 2.5}, "epochs"),
+        ({"seed": -1}, "seed"),
+        ({"optimizer": "adam"}, "optimizer"),
+        ({"held_out": np.zeros((4, 8, 20, 1))}, "held_out"),
+    ],
+)
+def test_what_no_layer_can_do_is_refused_before_the_first(settings: dict[str, Any], message: str, bars: Any) -> None:
+    with pytest.raises(ParameterError, match=message):
+        pretrain(_small(), bars.x, **{"epochs": 1, **settings})
+
+
+def test_transposed_patches_and_late_refusals_come_first(bars: Any) -> None:
+    with pytest.raises(ParameterError, match="as the model takes"):
+        pretrain(_small(), np.swapaxes(bars.x, 1, 2), epochs=1)
+    with pytest.raises(ParameterError, match="binary hidden"):
+        pretrain(_small(hidden="relu"), bars.x, epochs=2, likelihood_every=2)
+    with pytest.raises(ParameterError, match="scales to learn"):
+        pretrain(_small(visible="binary"), bars.x, epochs=1, learn_scales=True)
+
+
+def test_scales_are_learned_where_there_are_any(bars: Any) -> None:
+    model = _small()
+    pretrain(model, bars.x, epochs=2, learning_rate=1e-2, learn_scales=True)
+    assert not np.allclose(model.get_layer("crbm1").visible_scales.numpy(), 1)
+    assert np.isfinite(model.get_layer("crbm2").kernel.numpy()).all()
+
+
+def test_momentum_may_begin_at_zero(bars: Any) -> None:
+    def kernel(momentum: Any, epochs: int) -> Array:
+        model = _small()
+        pretrain(model, bars.x, epochs=epochs, learning_rate=0.1, momentum=momentum)
+        return np.array(model.get_layer("crbm1").kernel)
+
+    np.testing.assert_array_equal(kernel((0.0, 0.9, 1), 1), kernel(0.0, 1))
+    assert not np.array_equal(kernel((0.0, 0.9, 1), 2), kernel(0.0, 2))
+
+
+def test_patches_that_hardly_vary_are_not_called_divergence(bars: Any) -> None:
+    rows = pretrain(_small(), np.full_like(bars.x, 3.0), epochs=1)
+    assert np.isfinite(rows[-1]["reconstruction_error"])

@@ -141,6 +141,14 @@ def test_small_and_large_inputs_are_handled_alike(largest: float) -> None:
     np.testing.assert_allclose(pooling.means(tf.constant(x)), e / (1 + e.sum(0)), rtol=3e-6)  # float32, |x| to 61
 
 
+def test_rectified_units_have_a_slope_at_zero() -> None:
+    blocks = tf.zeros((1, 3))
+    with tf.GradientTape() as tape:
+        tape.watch(blocks)
+        total = tf.reduce_sum(rectified.log_partition(blocks))
+    np.testing.assert_allclose(tape.gradient(total, blocks), np.log(2), rtol=1e-6)  # the mean, softplus(0)
+
+
 def test_rectified_units_have_consistent_functions() -> None:
     """The mean is the derivative of the free energy's share; against numeric integration of softplus."""
     x = np.array([-50.0, -3, -0.5, 0, 0.5, 3, 20, 1e4])[None]

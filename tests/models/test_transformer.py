@@ -84,3 +84,13 @@ def test_wrong_settings_are_refused() -> None:
         CDBNTransformer(output="first").fit(_rows())
     with pytest.raises(ParameterError, match="one entry a layer"):
         CDBNTransformer(filters=(3, 4)).fit(_rows())
+
+
+def test_parameters_changed_later_do_not_change_a_fitted_one() -> None:
+    x = np.random.default_rng(0).standard_normal((40, 60))
+    fitted = CDBNTransformer((6, 10), filters=(3,), kernel_sizes=((3, 3),), epochs=1, random_state=0).fit(x)
+    before = fitted.transform(x)
+    fitted.set_params(filters=(4,), pool_sizes=((1, 1),), output="all")
+    np.testing.assert_array_equal(fitted.transform(x), before)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).transform(x), before)
+    assert len(fitted.get_feature_names_out()) == before.shape[1]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from cepscope.corpora import Patches
 from cepscope.errors import DataError
-from cepscope.probe.naturalness import DIRECTIONS, Naturalness, fit_naturalness
+from cepscope.maximize.mixture import DIRECTIONS
+from cepscope.probe.naturalness import Naturalness, fit_naturalness
 
 
 @pytest.fixture(scope="module")
@@ -45,21 +47,32 @@ def test_likelihood_is_the_mixture_plus_the_noise_of_what_is_left_out(
 ) -> None:
     """One patch by hand, from the densities' definitions."""
     x = digit_patches.test.x[:1, :, 20:28]
-    flat = x.reshape(-1).astype(np.float64)
-    centred = flat - judge.pca.mean_
-    axes = judge.pca.components_
-    z = axes @ centred
-    rest = centred - axes.T @ z
-    densities = []
     mixture = judge.mixture
-    for weight, mean, covariance in zip(mixture.weights_, mixture.means_, mixture.covariances_, strict=True):
-        away = z - mean
+    centred = x.reshape(-1).astype(np.float64) - mixture.mean
+    axes = mixture.directions
+    z = axes.T @ centred
+    rest = centred - axes @ z
+    densities = []
+    left = len(centred) - DIRECTIONS
+    noise = left * np.log(2 * np.pi * mixture.residual)
+    shares = []
+    for weight, centre, whitener in zip(mixture.log_weights, mixture.centres, mixture.whiteners, strict=True):
+        covariance = np.linalg.inv(whitener @ whitener.T)
+        away = z - centre
         _, logdet = np.linalg.slogdet(2 * np.pi * covariance)
-        densities.append(np.log(weight) - 0.5 * (logdet + away @ np.linalg.solve(covariance, away)))
-    expected = np.logaddexp.reduce(densities)
-    expected -= 0.5 * np.sum(rest**2) / judge.residual
-    expected -= 0.5 * (len(flat) - DIRECTIONS) * np.log(2 * np.pi * judge.residual)
-    np.testing.assert_allclose(judge.log_likelihood(x), expected / len(flat), rtol=1e-6)
+        shares.append(np.exp(weight + 0.5 * logdet + 0.5 * noise))
+        densities.append(np.log(shares[-1]) - 0.5 * (logdet + away @ np.linalg.solve(covariance, away)))
+    np.testing.assert_allclose(sum(shares), 1, rtol=1e-6)
+    expected = np.logaddexp.reduce(densities) - 0.5 * np.sum(rest**2) / mixture.residual - 0.5 * noise
+    np.testing.assert_allclose(mixture.log_likelihood(x), expected / len(centred), rtol=1e-6)
+
+
+def test_the_prior_and_the_judge_compute_the_same(judge: Naturalness, digit_patches: Patches) -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate([digit_patches.test.x[:6, ..., 0], rng.standard_normal((2, *digit_patches.input_shape[:2]))])
+    x = x.astype(np.float32)
+    tensor = judge.mixture.tensor_log_likelihood(tf.constant(x))
+    np.testing.assert_allclose(tensor, judge.mixture.log_likelihood(x), rtol=1e-5)  # float32
 
 
 def test_silence_around_a_clip_does_not_change_its_score(judge: Naturalness, silence: np.ndarray) -> None:
@@ -68,7 +81,7 @@ def test_silence_around_a_clip_does_not_change_its_score(judge: Naturalness, sil
     still = np.broadcast_to(silence[None, :, None, None], (1, len(silence), 16, 1))
     padded = np.concatenate([still, middle, still], axis=2).astype(np.float32)
     # only the two patches at the joints differ
-    np.testing.assert_allclose(judge.log_likelihood(padded), judge.log_likelihood(middle), rtol=0.2)
+    np.testing.assert_allclose(judge.mixture.log_likelihood(padded), judge.mixture.log_likelihood(middle), rtol=0.2)
     assert np.isfinite(judge.score(np.repeat(still, 3, axis=2))).all()
 
 

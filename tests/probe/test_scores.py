@@ -20,7 +20,7 @@ from cepscope.probe.scores import UnitScores, load_unit_rows, score_units
 @pytest.fixture(scope="module")
 def real_as_patterns(digit_model: keras.Model, digit_patches: Patches) -> tuple[Patterns, SimpleNamespace]:
     """Each unit's best real clip stands in for its pattern and its sound: every ratio must then be 1."""
-    units = unit_reader(digit_model).units
+    units = unit_reader(digit_model).terms
     best = unit_activations(digit_model, digit_patches.test.x).argmax(axis=0)
     x = digit_patches.test.x[best]
     own = unit_activations(digit_model, x)[np.arange(len(units)), np.arange(len(units))]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cepscope.errors import ParameterError
-from cepscope.maximize.units import is_convolution, pre_activation, resolve_layer
+from cepscope.maximize.units import Seen, is_convolution, resolve_layer
 from cepscope.models.backend import keras, tf
 
 FloatArray = npt.NDArray[np.float32]
@@ -67,12 +67,12 @@ def generate_pattern(
             f"`size`, `iterations` and `step` must be positive. Received: {size}, {iterations}, {step}"
         )
     below = _below(model, layer, size)
-    width = int(pre_activation(layer, below(tf.zeros((1, n_mfcc, size, channels)))).shape[-1])
+    width = int(Seen(layer, below(tf.zeros((1, n_mfcc, size, channels)))).mean().shape[-1])
     if not 0 <= filter_index < width:
         raise ParameterError(f"Layer {layer.name!r} has {width} units, counted from 0. Received: {filter_index}")
 
     def activation(x: Any) -> Any:
-        return pre_activation(layer, below(x))[:, filter_index]
+        return Seen(layer, below(x)).mean()[:, filter_index]
 
     start = START * np.random.default_rng(seed).standard_normal((1, n_mfcc, size, channels))
     compiled = tf.function(climb, jit_compile=False)

@@ -1,39 +1,49 @@
 """Activation maximization of all units in one batch, in one compiled loop.
 
-The pattern of a unit maximizes its activation above the mean of real speech, in units of the largest that a real clip
-reaches, minus the weighted priors, over a ball in the space of speech (Erhan et al. 2009 maximize over a norm ball of
-the input; here the norm is that of speech). Patterns never see each other: no step, norm or prior runs across the
-batch.
+A pattern maximizes its objective (see `cepscope.maximize.objectives`) less the weighted priors, over a ball in the
+space of speech (Erhan et al. 2009 maximize over a norm ball of the input; here the norm is that of speech). Above the
+mean of speech the objective counts as its logarithm, log(1 + a): where a unit can get ten times what any clip gives it,
+the tenth must not outweigh the priors. Patterns never see each other: no step, norm or prior runs across the batch,
+except between the variants of one unit that are asked to differ.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cepscope.atomic import load_npz, save_npz
 from cepscope.corpora import Patches
-from cepscope.errors import ParameterError
+from cepscope.errors import CorruptArtifactError, ParameterError
 from cepscope.maximize.classic import climb
+from cepscope.maximize.objectives import Objective, ObjectiveReader, objective_reader, parse, to_plain
+from cepscope.maximize.parametrizations import Parametrization, parametrization
 from cepscope.maximize.patterns import Patterns
-from cepscope.maximize.priors import Prior, Quefrency, scaled_to_speech, time_curvature
-from cepscope.maximize.reach import Reach, fit_reach
-from cepscope.maximize.space import PatchSpace, fit_patch_space
-from cepscope.maximize.units import Unit, UnitReader, unit_reader
+from cepscope.maximize.priors import DEFAULT_PRIORS, Prior, build_priors
+from cepscope.maximize.reach import fit_reach
+from cepscope.maximize.transforms import DRAWS, Transforms, build_transform
+from cepscope.maximize.units import all_units
 from cepscope.models.backend import tf
+from cepscope.models.checkpoint import key_of
 
 FloatArray = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
+Callback = Callable[[int, tuple[str, ...], FloatArray], bool | None]
 
 MODES = ("speech", "classic")
-START = 0.3  # root mean square of the first coordinates, in standard deviations of speech
+CLASSIC_START = 0.3  # root mean square of the classic recipe's noise
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam, Kingma and Ba 2015
 STEPS_PER_CALL = 16  # between two reports of progress
-UNITS_PER_BATCH = 128  # bounds memory; patterns do not depend on it
+BATCH_BYTES = 1 << 28  # of activations and patterns that one batch may hold
+VALUES_A_PATTERN = 40  # numbers that the loop keeps for one number of a pattern, maps of the network among them
+IMPROVEMENT = 1e-3  # of the score, below which a step counts as none
+SMALL = 1e-6
 
 
 def maximize(
@@ -41,50 +51,76 @@ def maximize(
     patches: Patches,
     *,
     layers: str | Sequence[str] = "all",
+    objectives: Sequence[Objective | str] = (),
     mode: str = "speech",
+    space: str = "speech",
     steps: int = 64,
     learning_rate: float = 0.1,
     radius: float = 1.3,
-    components: int = 200,
+    components: int = 600,
     shrinkage: float = 0.05,
-    time_smoothness: float = 0.1,
-    quefrency: float = 0.3,
+    priors: Mapping[str, float] = DEFAULT_PRIORS,
+    transforms: Transforms | None = None,
     headroom: float = 3.0,
+    restarts: int = 1,
+    variants: int = 1,
+    diversity: float = 0.3,
+    patience: int = 0,
     step: float = 1.0,
     seed: int = 0,
+    checkpoint: str | Path | None = None,
+    callback: Callback | None = None,
     progress: Progress | None = None,
 ) -> Patterns:
-    """Find the MFCC pattern that each unit prefers.
+    """Find the MFCC pattern that each unit, or each objective, prefers.
 
     Parameters
     ----------
     model : keras.Model
         Input (batch, n_mfcc, frames, 1).
     patches : Patches
-        Real speech: its train split gives the space, the scale of the priors and of each unit.
+        Real speech: its train split gives the space, the scale of the priors and of each term.
     layers : "all" or sequence of str
         Whose units to show.
+    objectives : sequence of Objective or str
+        What to maximize instead, if any; text as in ``"0.5 * crbm2:7 - crbm2:9"``.
     mode : {"speech", "classic"}
         Search in the space of speech, or climb the plain normalised gradient of the raw pattern from noise, which
         leaves speech at once and is here to compare with; of the settings below it takes `steps`, `step` and `seed`.
+    space : str
+        How patterns are written down; see `cepscope.maximize.parametrizations`.
     steps : int
         Steps of ascent.
     learning_rate : float
-        Of Adam, in standard deviations of speech.
+        Of Adam, in the coordinates of `space`: of speech, standard deviations.
     radius : float
         Largest root mean square of a pattern's coordinates; real speech has 1.
     components : int
         Principal components of speech that span the space.
     shrinkage : float
         See `fit_patch_space`.
-    time_smoothness, quefrency : float
-        Weights of the priors, each of which scores 1 on real speech.
+    priors : mapping of str to float
+        Weights of priors, each of which scores 1 on real speech; see `cepscope.maximize.priors`.
+    transforms : Transforms, optional
+        Random changes at each step.
     headroom : float
         Decibels by which patterns stay below the level of real speech; see `cepscope.maximize.reach`.
+    restarts : int
+        Starts of each pattern, of which the best is kept.
+    variants : int
+        Patterns of each objective, named ``crbm2:7#0`` and so on if there are several.
+    diversity : float
+        Weight of the likeness between variants (mean cosine above the mean of speech).
+    patience : int
+        Leave a pattern alone after so many steps without a better score; 0 never does.
     step : float
         Of the classic mode, in standard deviations.
     seed : int
-        Start of the ascent, derived for each unit from its name: a unit's pattern does not depend on its neighbours.
+        Start of the ascent, derived for each pattern from its name: it does not depend on its neighbours.
+    checkpoint : path, optional
+        A file that keeps the state of the search; if it is there, and of the same search, that goes on.
+    callback : callable, optional
+        Called every few steps with (steps done, names, activations); True ends the search of these patterns.
     progress : callable, optional
         Called with (steps done, steps in all).
 
@@ -100,165 +136,349 @@ def maximize(
     if mode not in MODES:
         raise ParameterError(f"`mode` must be one of {', '.join(MODES)}. Received: {mode!r}")
     _check(steps=steps, learning_rate=learning_rate, radius=radius, components=components, step=step)
-    reader = unit_reader(model, layers)
-    real = reader.measure(patches.train.x)  # (clips, units)
-    rest = real.mean(axis=0)
-    scale = np.maximum(real.max(axis=0) - rest, 1e-6)
+    _check(restarts=restarts, variants=variants)
+    wanted = _objectives(model, patches, layers, objectives)
+    read = objective_reader(model, wanted, speech=patches.train.x)
+    plan = _Plan(wanted, restarts if mode == "speech" else 1, variants if mode == "speech" else 1, seed)
     used: dict[str, Any]
     if mode == "classic":
-        search = _classic_search(reader, patches, step=step, seed=seed)
+        search = _classic_search(read, patches, step=step)
         used = {"step": step}
     else:
-        space = fit_patch_space(patches.train.x, components=components, shrinkage=shrinkage)
-        priors = _priors(patches, time_smoothness=time_smoothness, quefrency=quefrency)
-        reach = fit_reach(patches.decode(patches.train.x), patches.spec, patches.scaler, headroom=headroom)
-        ascend = _compile_ascent(reader.read, space, reach, priors, learning_rate=learning_rate, radius=radius)
-        search = _Search(
-            start=lambda batch: _start(np.stack([_noise(unit, seed, (space.components,)) for unit in batch])),
-            ascend=ascend,
-            finish=lambda state: reach(tf.constant(space.decode(state[3].numpy()))).numpy(),
+        how = parametrization(space, patches, radius=radius, components=components, shrinkage=shrinkage, model=model)
+        search = _search(
+            read,
+            how,
+            patches,
+            build=(model, priors, headroom),
+            transforms=transforms or Transforms(),
+            learning_rate=learning_rate,
+            diversity=diversity if variants > 1 else 0.0,
+            variants=variants,
+            patience=patience or steps,
         )
         used = {
+            "space": space,
             "learning_rate": learning_rate,
             "radius": radius,
-            "components": space.components,
+            "components": how.shape[0] if space == "speech" else components,
             "shrinkage": shrinkage,
-            "time_smoothness": time_smoothness,
-            "quefrency": quefrency,
+            "priors": dict(priors),
+            "transforms": asdict(transforms or Transforms()),
             "headroom": headroom,
+            "restarts": restarts,
+            "variants": variants,
+            "diversity": diversity,
+            "patience": patience,
         }
-    x, history = _run(search, reader.units, rest, scale, steps=steps, progress=progress)
-    own = reader.measure(x)[np.arange(len(x)), np.arange(len(x))]
+    settings = {"mode": mode, "steps": steps, **used, "seed": seed}
+    state = ""
+    if checkpoint is not None:
+        state = key_of(patches.train.x, read.weights, *model.get_weights(), names=read.names, **settings)
+    kept = _Kept(None if checkpoint is None else Path(checkpoint), state)
+    x, history = _run(search, plan, read, patches.input_shape, steps, kept, callback, progress)
+    owner = plan.owner[:: plan.restarts]
+    own = read.measure(x)[np.arange(len(x)), owner]
+    plain, vectors = to_plain([wanted[i] for i in owner])
     return Patterns(
-        units=tuple(str(unit) for unit in reader.units),
+        units=plan.names,
         x=x,
         mfcc=patches.decode(x),
         spec=patches.spec,
         activation=own,
         history=history,
-        settings={"mode": mode, "steps": steps, **used, "seed": seed},
+        settings=settings,
+        objectives=tuple(plain),
+        vectors=vectors,
     )
+
+
+def _objectives(
+    model: Any, patches: Patches, layers: str | Sequence[str], objectives: Sequence[Objective | str]
+) -> list[Objective]:
+    if isinstance(objectives, str | Objective):
+        raise ParameterError(f"`objectives` must be a list. Received: {objectives!r}")
+    if not objectives:
+        return [Objective({unit: 1.0}) for unit in all_units(model, layers)]
+    found = [parse(item) if isinstance(item, str) else item for item in objectives]
+    resolved = [item.resolved(model, patches.classes) for item in found]
+    names = [item.name for item in resolved]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ParameterError(f"Two objectives are called {twice!r}; use `variants` for several patterns of one.")
+    return resolved
+
+
+class _Plan:
+    """What the batch holds: for each objective its variants, for each variant its restarts, next to each other."""
+
+    def __init__(self, objectives: Sequence[Objective], restarts: int, variants: int, seed: int) -> None:
+        self.restarts, self.variants, self.seed = restarts, variants, seed
+        several = [f"#{i}" for i in range(variants)] if variants > 1 else [""]
+        self.names = tuple(f"{one.name}{number}" for one in objectives for number in several)
+        self.owner = np.repeat(np.arange(len(objectives)), variants * restarts)  # objective of each row
+        self.rows = [(name, again) for name in self.names for again in range(restarts)]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def group(self) -> int:
+        """Rows that belong together and must share a batch."""
+        return self.variants * self.restarts
+
+    def generator(self, row: int, *more: int) -> np.random.Generator:
+        """Return the generator of a row, whatever its neighbours."""
+        name, again = self.rows[row]
+        key = [self.seed, zlib.crc32(name.encode()), *([again] if again else []), *more]
+        return np.random.default_rng(key)
 
 
 @dataclass(frozen=True)
 class _Search:
-    """A way to climb: how a batch of units starts, takes steps, and becomes patterns (n, n_mfcc, frames)."""
+    """A way to climb: how rows start, take steps, and become patterns (n, n_mfcc, frames)."""
 
-    start: Callable[[Sequence[Unit]], list[Any]]
-    ascend: Callable[..., Any]  # (count, done, *state, select, rest, scale) to (*state, trace)
-    finish: Callable[[list[Any]], FloatArray]
+    shape: tuple[int, ...]  # of what a row starts from
+    start: Callable[[FloatArray], list[Any]]  # standard normal numbers (n, *shape) to a state
+    ascend: Callable[..., Any]  # (count, done, *state, draws, select) to (*state, trace)
+    finish: Callable[[list[Any]], tuple[FloatArray, FloatArray]]  # patterns and their scores
+    draws: int = 0  # random numbers a row and step
+    normals: int = 0  # how many of them, at the end, are normal; the others are uniform in -1 to 1
+    resting: Callable[[list[Any]], bool] = lambda _state: False
+
+
+class _Kept:
+    """The state of a search in a file: what is done, and where the batch in work stands."""
+
+    def __init__(self, path: Path | None, key: str) -> None:
+        self.path, self.key = path, key
+        self.arrays: dict[str, Any] = {}
+        if path is None or not path.is_file():
+            return
+        try:
+            arrays = load_npz(path)
+            if str(arrays["key"]) == key:
+                self.arrays = arrays
+        except (CorruptArtifactError, KeyError):
+            return  # no file of ours: start anew
+
+    def finished(self, first: int) -> tuple[FloatArray, FloatArray] | None:
+        """Return patterns and history of a batch that is done."""
+        if f"x{first}" not in self.arrays:
+            return None
+        return self.arrays[f"x{first}"], self.arrays[f"history{first}"]
+
+    def left(self, first: int) -> tuple[int, list[Any], list[FloatArray]] | None:
+        """Return steps done, state and history of a batch that was left."""
+        if int(self.arrays.get("first", -1)) != first:
+            return None
+        state = [self.arrays[f"state{i}"] for i in range(int(self.arrays["states"]))]
+        return int(self.arrays["done"]), [tf.constant(value) for value in state], [self.arrays["trace"]]
+
+    def leave(self, first: int, done: int, state: list[Any], history: list[FloatArray]) -> None:
+        """Write where a batch stands."""
+        if self.path is None:
+            return
+        self.arrays = {name: value for name, value in self.arrays.items() if name.startswith(("x", "history"))}
+        self.arrays |= {f"state{i}": np.asarray(value) for i, value in enumerate(state)}
+        self.arrays |= {"first": first, "done": done, "states": len(state), "trace": np.concatenate(history)}
+        save_npz(self.path, key=self.key, **self.arrays)
+
+    def finish(self, first: int, x: FloatArray, history: FloatArray) -> None:
+        """Write what a batch found."""
+        if self.path is None:
+            return
+        self.arrays = {name: value for name, value in self.arrays.items() if name.startswith(("x", "history"))}
+        self.arrays |= {f"x{first}": x, f"history{first}": history}
+        save_npz(self.path, key=self.key, **self.arrays)
 
 
 def _run(
     search: _Search,
-    units: Sequence[Unit],
-    rest: FloatArray,
-    scale: FloatArray,
-    *,
+    plan: _Plan,
+    read: ObjectiveReader,
+    input_shape: tuple[int, int, int],
     steps: int,
+    kept: _Kept,
+    callback: Callback | None,
     progress: Progress | None,
 ) -> tuple[FloatArray, FloatArray]:
-    """Climb for all units: patterns (n, n_mfcc, frames, 1) and the trace of their activations (steps, n)."""
-    total = steps * -(-len(units) // UNITS_PER_BATCH)
+    """Climb for all rows: patterns (n, n_mfcc, frames, 1) and the trace of their objectives (steps, n)."""
+    many = max(1, BATCH_BYTES // (4 * VALUES_A_PATTERN * max(int(np.prod(input_shape)), search.draws)))
+    size = max(1, many // plan.group) * plan.group
+    total = steps * -(-len(plan) // size)
     xs, histories = [], []
-    for first in range(0, len(units), UNITS_PER_BATCH):
-        batch = units[first : first + UNITS_PER_BATCH]
-        select = np.eye(len(units), dtype=np.float32)[first : first + len(batch)]  # (batch, units)
-        state = search.start(batch)
-        history = []
-        for done in range(0, steps, STEPS_PER_CALL):
-            count = min(STEPS_PER_CALL, steps - done)
-            *state, trace = search.ascend(
-                tf.constant(count), tf.constant(done), *state, select, rest[None], scale[None]
-            )
-            history.append(trace.numpy())
-            if progress:
-                progress(steps * (first // UNITS_PER_BATCH) + done + count, total)
-        xs.append(search.finish(state))
-        histories.append(np.concatenate(history))
+    for number, first in enumerate(range(0, len(plan), size)):
+        rows = range(first, min(first + size, len(plan)))
+        found = kept.finished(first)
+        if found is None:
+
+            def report(done: int, number: int = number) -> None:
+                if progress:
+                    progress(steps * number + done, total)
+
+            found = _climb(search, plan, read, rows, steps, kept, callback, report)
+            kept.finish(first, *found)
+        xs.append(found[0])
+        histories.append(found[1])
     return np.concatenate(xs)[..., None], np.concatenate(histories, axis=1)
 
 
-def _classic_search(reader: UnitReader, patches: Patches, *, step: float, seed: int) -> _Search:
-    shape = patches.input_shape
+def _climb(
+    search: _Search,
+    plan: _Plan,
+    read: ObjectiveReader,
+    rows: range,
+    steps: int,
+    kept: _Kept,
+    callback: Callback | None,
+    report: Callable[[int], None],
+) -> tuple[FloatArray, FloatArray]:
+    """Climb for one batch; of each pattern's restarts return the best."""
+    select = read.weights[plan.owner[rows.start : rows.stop]].astype(np.float32)  # (batch, terms)
+    names = tuple(plan.names[row // plan.restarts] for row in rows)
+    left = kept.left(rows.start)
+    if left is None:
+        noise = np.stack([plan.generator(row).standard_normal(search.shape) for row in rows])
+        left = 0, search.start(noise.astype(np.float32)), []
+    done, state, history = left
+    while done < steps and not search.resting(state):
+        count = min(STEPS_PER_CALL, steps - done)
+        draws = np.stack([_draws(plan.generator(row, 1, done), count, search) for row in rows], axis=1)
+        *state, trace = search.ascend(tf.constant(count), tf.constant(done), *state, tf.constant(draws), select)
+        history.append(trace.numpy())
+        done += count
+        report(done)
+        if callback is not None and callback(done, names, history[-1][-1]):
+            break
+        if done < steps:
+            kept.leave(rows.start, done, state, history)
+    x, score = search.finish(state)
+    best = score.reshape(-1, plan.restarts).argmax(axis=1) + np.arange(0, len(x), plan.restarts)
+    trace = np.concatenate(history)
+    full = np.concatenate([trace, np.repeat(trace[-1:], steps - len(trace), axis=0)])  # who rests stays where it is
+    return x[best], full[:, best]
 
-    def ascend(count: Any, _done: Any, x: Any, select: Any, rest: Any, scale: Any) -> tuple[Any, Any]:
-        return climb(lambda p: tf.reduce_sum((reader.read(p) - rest) / scale * select, axis=1), x, count, step)
+
+def _draws(rng: np.random.Generator, count: int, search: _Search) -> FloatArray:
+    """Return what a row draws in `count` steps: (count, draws)."""
+    if not search.draws:
+        return np.zeros((count, 0), np.float32)
+    uniform = rng.uniform(-1, 1, (count, search.draws - search.normals))
+    return np.concatenate([uniform, rng.standard_normal((count, search.normals))], axis=1).astype(np.float32)
+
+
+def _classic_search(read: ObjectiveReader, patches: Patches, *, step: float) -> _Search:
+    def ascend(count: Any, _done: Any, x: Any, _draws: Any, select: Any) -> tuple[Any, Any]:
+        return climb(lambda p: tf.reduce_sum(read.natural(p) * select, axis=1), x, count, step)
 
     return _Search(
-        start=lambda batch: [tf.constant(np.stack([_noise(unit, seed, shape) for unit in batch]))],
+        shape=patches.input_shape,
+        start=lambda noise: [tf.constant(CLASSIC_START * noise)],
         ascend=tf.function(ascend, jit_compile=False, reduce_retracing=True),
-        finish=lambda state: state[0].numpy()[..., 0],
+        finish=lambda state: (state[0].numpy()[..., 0], np.zeros(len(state[0]), np.float32)),
     )
 
 
-def _priors(patches: Patches, *, time_smoothness: float, quefrency: float) -> list[tuple[float, Prior]]:
-    """Return the priors that have a weight, each scaled to real speech."""
-    scaler, speech = patches.scaler, patches.train.x[..., 0]
-    smooth_spectrum = Quefrency(scaler.mean.astype(np.float32), scaler.decoder.astype(np.float32))
-    weighted = ((time_smoothness, time_curvature), (quefrency, smooth_spectrum))
-    return [(weight, scaled_to_speech(prior, speech)) for weight, prior in weighted if weight]
+def _search(
+    read: ObjectiveReader,
+    how: Parametrization,
+    patches: Patches,
+    *,
+    build: tuple[Any, Mapping[str, float], float],
+    transforms: Transforms,
+    learning_rate: float,
+    diversity: float,
+    variants: int,
+    patience: int,
+) -> _Search:
+    model, weights, headroom = build
+    reach = fit_reach(patches.decode(patches.train.x), patches.spec, patches.scaler, headroom=headroom)
+    priors = build_priors(weights, patches, model=model, reach=reach)
+    change = build_transform(transforms, patches) if transforms else None
+    centre = patches.train.x[..., 0].mean(axis=0)
+
+    def pattern(z: Any) -> Any:
+        x = how.decode(z)
+        return x if how.is_sound else reach(x)
+
+    def likeness(x: Any) -> Any:
+        """Mean cosine between each variant and its siblings, which this one does not move."""
+        flat = tf.math.l2_normalize(tf.reshape(x - centre, [-1, centre.size]), axis=1)
+        flat = tf.reshape(flat, [-1, variants, centre.size])
+        cosines = tf.matmul(flat, tf.stop_gradient(flat), transpose_b=True)  # (units, variants, variants)
+        return tf.reshape((tf.reduce_sum(cosines, axis=2) - 1) / (variants - 1), [-1])
+
+    def objective(z: Any, draws: Any, select: Any) -> tuple[Any, Any]:
+        x = pattern(z)
+        seen = x if change is None else change(x, draws)
+        own = tf.reduce_sum(read.natural(seen[..., None]) * select, axis=1)  # (batch,)
+        return own, _rise(own) - _penalty(priors, x) - (diversity * likeness(x) if diversity else 0.0)
+
+    ascend = _compile_ascent(objective, how, learning_rate=learning_rate, patience=patience)
+    finish = tf.function(pattern, jit_compile=False, reduce_retracing=True)
+    return _Search(
+        shape=how.shape,
+        start=lambda noise: _start(how.start * noise),
+        ascend=ascend,
+        finish=lambda state: (finish(state[3]).numpy(), state[4].numpy()),
+        draws=DRAWS + transforms.normals if transforms else 0,
+        normals=transforms.normals,
+        resting=lambda state: bool(np.all(state[5].numpy() >= patience)),
+    )
+
+
+def _rise(own: Any) -> Any:
+    """Return log(1 + a) of objectives above the mean of speech, and a below it."""
+    return tf.where(own > 0, tf.math.log1p(tf.maximum(own, 0.0)), own)
+
+
+def _penalty(priors: Sequence[tuple[float, Prior]], x: Any) -> Any:
+    total = tf.zeros(tf.shape(x)[0])
+    for weight, prior in priors:
+        total += weight * prior(x)
+    return total
+
+
+def _start(z: FloatArray) -> list[Any]:
+    """Return z, both moments of Adam, the best z so far, its score, and steps since it was found."""
+    zeros = tf.zeros_like(z)
+    return [tf.constant(z), zeros, zeros, tf.constant(z), tf.fill([len(z)], -np.inf), tf.zeros(len(z), tf.int32)]
+
+
+def _compile_ascent(
+    objective: Callable[..., tuple[Any, Any]], how: Parametrization, *, learning_rate: float, patience: int
+) -> Callable[..., Any]:
+    """Compile the loop: Adam on z, projected on the ball after each step, the best iterate kept."""
+    wide = (slice(None), *(None,) * len(how.shape))  # (batch,) to (batch, 1, ...)
+
+    def ascend(
+        count: Any, done: Any, z: Any, m: Any, v: Any, best: Any, best_score: Any, stale: Any, draws: Any, select: Any
+    ) -> tuple[Any, ...]:
+        trace = tf.TensorArray(tf.float32, size=count)
+        for i in tf.range(count):
+            with tf.GradientTape() as tape:
+                tape.watch(z)
+                own, score = objective(z, draws[i], select)
+            gradient = tape.gradient(score, z)
+            better = (score > best_score) & (stale < patience)
+            clearly = score > best_score + IMPROVEMENT * tf.maximum(1.0, tf.abs(best_score))
+            stale = tf.where(clearly & better, 0, stale + 1)
+            best = tf.where(better[wide], z, best)
+            best_score = tf.where(better, score, best_score)
+            trace = trace.write(i, own)
+            step = tf.cast(done + i + 1, tf.float32)
+            m = BETA1 * m + (1 - BETA1) * gradient
+            v = BETA2 * v + (1 - BETA2) * gradient**2
+            moved = z + learning_rate * (m / (1 - BETA1**step)) / (tf.sqrt(v / (1 - BETA2**step)) + EPSILON)
+            z = tf.where((stale < patience)[wide], how.project(moved), z)
+        return z, m, v, best, best_score, stale, trace.stack()
+
+    compiled: Callable[..., Any] = tf.function(ascend, jit_compile=False, reduce_retracing=True)
+    return compiled
 
 
 def _check(**settings: float) -> None:
     for name, value in settings.items():
         if not (np.isfinite(value) and value > 0):
             raise ParameterError(f"`{name}` must be a positive number. Received: {value}")
-
-
-def _noise(unit: Unit, seed: int, shape: tuple[int, ...]) -> FloatArray:
-    """Return where a unit starts, whatever its neighbours."""
-    rng = np.random.default_rng([seed, zlib.crc32(str(unit).encode())])
-    return (START * rng.standard_normal(shape)).astype(np.float32)
-
-
-def _start(z: FloatArray) -> list[Any]:
-    """Return z, both moments of Adam, the best z so far and its score."""
-    zeros = tf.zeros_like(z)
-    return [tf.constant(z), zeros, zeros, tf.constant(z), tf.fill([len(z)], -np.inf)]
-
-
-def _compile_ascent(
-    read: Callable[[Any], Any],
-    space: PatchSpace,
-    reach: Reach,
-    priors: Sequence[tuple[float, Prior]],
-    *,
-    learning_rate: float,
-    radius: float,
-) -> Callable[..., Any]:
-    """Compile the loop: Adam on z, projected on the ball after each step, the best iterate kept."""
-    mean, basis, shape = tf.constant(space.mean), tf.constant(space.basis), space.shape
-
-    def objective(z: Any, select: Any, rest: Any, scale: Any) -> tuple[Any, Any]:
-        x = tf.reshape(mean + tf.matmul(z, basis, transpose_b=True), [-1, *shape])  # (batch, n_mfcc, frames)
-        x = reach(x)
-        own = tf.reduce_sum((read(x[..., None]) - rest) / scale * select, axis=1)  # (batch,)
-        score = own
-        for weight, prior in priors:
-            score -= weight * prior(x)
-        return own, score
-
-    def ascend(
-        count: Any, done: Any, z: Any, m: Any, v: Any, best: Any, best_score: Any, select: Any, rest: Any, scale: Any
-    ) -> tuple[Any, ...]:
-        trace = tf.TensorArray(tf.float32, size=count)
-        for i in tf.range(count):
-            with tf.GradientTape() as tape:
-                tape.watch(z)
-                own, score = objective(z, select, rest, scale)
-            gradient = tape.gradient(score, z)
-            better = score > best_score
-            best = tf.where(better[:, None], z, best)
-            best_score = tf.where(better, score, best_score)
-            trace = trace.write(i, own)
-            step = tf.cast(done + i + 1, tf.float32)
-            m = BETA1 * m + (1 - BETA1) * gradient
-            v = BETA2 * v + (1 - BETA2) * gradient**2
-            z += learning_rate * (m / (1 - BETA1**step)) / (tf.sqrt(v / (1 - BETA2**step)) + EPSILON)
-            rms = tf.sqrt(tf.reduce_mean(z**2, axis=1, keepdims=True))
-            z *= tf.minimum(1.0, radius / tf.maximum(rms, EPSILON))
-        return z, m, v, best, best_score, trace.stack()
-
-    compiled: Callable[..., Any] = tf.function(ascend, jit_compile=False, reduce_retracing=True)
-    return compiled

@@ -36,6 +36,10 @@ class Patterns:
         Activation along the ascent.
     settings : dict
         How they were made.
+    objectives : tuple of dict
+        What each maximizes, in plain words (`cepscope.maximize.objectives.to_plain`); units only, if empty.
+    vectors : dict
+        Arrays of those objectives that have any.
     """
 
     units: tuple[str, ...]
@@ -45,6 +49,8 @@ class Patterns:
     activation: FloatArray
     history: FloatArray
     settings: dict[str, Any] = field(default_factory=dict)
+    objectives: tuple[dict[str, Any], ...] = ()
+    vectors: dict[str, FloatArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.units)
@@ -56,8 +62,20 @@ class Patterns:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Layer of each pattern."""
-        return tuple(name.rpartition(":")[0] for name in self.units)
+        """Layer of each pattern: of several, that of the weightiest term."""
+        if not self.objectives:
+            return tuple(name.rpartition(":")[0] for name in self.units)
+        return tuple(str(max(one["terms"], key=_weight)["layer"]) for one in self.objectives)
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """Index of each pattern's unit in its layer; -1 where the objective is something else."""
+        if not self.objectives:
+            return tuple(int(name.rpartition(":")[2]) for name in self.units)
+        return tuple(
+            int(terms[0]["index"]) if len(terms) == 1 and terms[0]["kind"] == "Unit" and terms[0]["weight"] == 1 else -1
+            for terms in (one["terms"] for one in self.objectives)
+        )
 
     def save(self, path: str | Path) -> None:
         """Write everything to one npz file, whole or not at all."""
@@ -70,6 +88,8 @@ class Patterns:
             history=self.history,
             spec=np.array(json.dumps(self.spec.to_dict())),
             settings=np.array(json.dumps(self.settings)),
+            objectives=np.array(json.dumps(self.objectives)),
+            **{f"vector_{name}": value for name, value in self.vectors.items()},
         )
 
     @classmethod
@@ -91,8 +111,14 @@ class Patterns:
                 activation=data["activation"],
                 history=data["history"],
                 settings=json.loads(str(data["settings"])),
+                objectives=tuple(json.loads(str(data["objectives"]))),
+                vectors={name[7:]: value for name, value in data.items() if name.startswith("vector_")},
             )
         except (ValueError, KeyError) as error:
             raise CorruptArtifactError(
                 f"{path} can't be read as patterns ({error}). Delete it and run `cepscope maximize` again."
             ) from error
+
+
+def _weight(term: dict[str, Any]) -> float:
+    return abs(float(term["weight"]))

@@ -1,18 +1,22 @@
 """Units: the things in a network that can fire, their names, and what "firing" means for each.
 
-A unit is written ``layer:index``. Its activation is measured before the non-linearity, so that no unit is dead or
-saturated at the start of the ascent:
+A unit is written ``layer:index``, at one place of its map ``layer:index@row,col``. Its activation is measured before
+the non-linearity, so that no unit is dead or saturated at the start of the ascent:
 
-- a filter of a convolutional RBM: the mean over its map of ``log(1 + sum exp I)`` of each pooling block, which is its
-  share of the negative free energy (Lee et al. 2009, ICML, section 3.3; softplus when the block is one unit);
-- a filter of any other convolution: the mean over its map of the softplus of its input;
+- a filter of a convolutional RBM: ``log(1 + sum exp I)`` of each pooling block, which is its share of the negative free
+  energy (Lee et al. 2009, ICML, section 3.3; softplus when the block is one unit), averaged over its map;
+- a filter of any other convolution: the softplus of its input, averaged over its map;
 - a dense unit, a class logit among them: its input.
+
+A unit is one kind of `Term`, a number that can be read from a network at an input; `cepscope.maximize.objectives` has
+the others and adds them up.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -31,46 +35,168 @@ CONVOLUTIONS = (
     keras.layers.DepthwiseConv2D,
 )
 MAP_RANK = 3  # outputs of at least this rank (batch, place..., channel) are maps
+FORM = "layer:index or layer:index@row,col, as in crbm2:7 or crbm2:7@3,10"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Unit:
+class Seen:
+    """What one layer makes of a batch of inputs, computed when asked for and once.
+
+    Attributes
+    ----------
+    layer : keras.Layer
+    value : tensor
+        The layer's input.
+    """
+
+    def __init__(self, layer: Any, value: Any) -> None:
+        self.layer = layer
+        self.value = value
+
+    @cached_property
+    def map(self) -> Any:
+        """Return the activations (batch, place..., units), of a dense layer (batch, units)."""
+        if hasattr(self.layer, "pre_activation"):
+            return self.layer.pre_activation(self.value)
+        activation = self.layer.activation
+        self.layer.activation = keras.activations.linear  # the layer's own arithmetic, without its non-linearity
+        try:
+            out = self.layer(self.value)
+        finally:
+            self.layer.activation = activation
+        return out if len(out.shape) < MAP_RANK else tf.nn.softplus(out)
+
+    def mean(self, border: int = 0) -> Any:
+        """Return each unit's mean over its map (batch, units), without `border` places at each edge."""
+        found = self.map
+        if len(found.shape) < MAP_RANK:
+            return found
+        inner = tuple(slice(border, size - border) for size in found.shape[1:-1])
+        return tf.reduce_mean(found[(slice(None), *inner)], axis=list(range(1, len(found.shape) - 1)))
+
+
+@dataclass(frozen=True)
+class Term(ABC):
+    """A number that a network gives for an input.
+
+    Attributes
+    ----------
+    layer : str
+        Where it is read.
+    """
+
+    layer: str
+
+    @property
+    def name(self) -> str:
+        """How it is written."""
+        return str(self)
+
+    @staticmethod
+    @abstractmethod
+    def read(terms: Sequence[Any], seen: Seen) -> Any:
+        """Return the terms, all of this class and of one layer, for a batch: (batch, len(terms)); differentiable."""
+
+    @property
+    def together(self) -> Any:
+        """What terms of one class and layer must share to be read together."""
+        return None
+
+    def resolved(self, model: Any, classes: Sequence[str]) -> Term:  # noqa: ARG002
+        """Return the term checked against a model, with labels replaced by their index."""
+        resolve_layer(model, self.layer)
+        return self
+
+
+@dataclass(frozen=True, order=True)
+class Unit(Term):
     """One thing that can fire.
 
     Parameters
     ----------
     layer : str
         Name of the layer.
-    index : int
-        Channel of a convolution, or position in a dense layer.
+    index : int or str
+        Channel of a convolution, or position in a dense layer; a class's label will do for the layer of logits.
+    place : (row, column), optional
+        One place of the map instead of its mean.
+    border : int
+        Places at the edges of the map that the mean leaves out, because their receptive field ends there.
 
     Examples
     --------
     >>> Unit.parse("crbm2:7")
-    Unit(layer='crbm2', index=7)
-    >>> str(Unit("logits", 3))
-    'logits:3'
+    Unit(layer='crbm2', index=7, place=None, border=0)
+    >>> str(Unit("crbm2", 7, (3, 10)))
+    'crbm2:7@3,10'
     """
 
-    layer: str
-    index: int
+    index: int | str = 0
+    place: tuple[int, ...] | None = None
+    border: int = 0
 
     @classmethod
     def parse(cls, text: str) -> Unit:
-        """Read ``layer:index``.
+        """Read ``layer:index`` or ``layer:index@row,col``.
 
         Raises
         ------
         ParameterError
             If `text` has another form.
         """
-        layer, colon, index = text.rpartition(":")
-        if not (colon and layer and index.isdecimal()):
-            raise ParameterError(f"A unit is written layer:index, as in crbm2:7. Received: {text!r}")
-        return cls(layer, int(index))
+        name, at, where = text.partition("@")
+        layer, colon, index = name.rpartition(":")
+        place = tuple(where.split(",")) if at else ()
+        if not (colon and layer and index and all(part.strip().isdecimal() for part in place)) or index.startswith("-"):
+            raise ParameterError(f"A unit is written {FORM}. Received: {text!r}")
+        number = int(index) if index.isdecimal() else index
+        return cls(layer, number, tuple(int(part) for part in place) or None)
 
     def __str__(self) -> str:
-        return f"{self.layer}:{self.index}"
+        place = f"@{','.join(map(str, self.place))}" if self.place else ""
+        border = f" without border {self.border}" if self.border else ""
+        return f"{self.layer}:{self.index}{place}{border}"
+
+    @property
+    def together(self) -> Any:
+        """Means of one border are read together, and places."""
+        return self.place is None, self.border
+
+    @staticmethod
+    def read(terms: Sequence[Unit], seen: Seen) -> Any:
+        """Return the units' activations (batch, len(terms))."""
+        if terms[0].place is not None:
+            return tf.stack([seen.map[(slice(None), *(t.place or ()), t.index)] for t in terms], axis=1)
+        means = seen.mean(terms[0].border)
+        wanted = [t.index for t in terms]
+        return means if wanted == list(range(means.shape[1])) else tf.gather(means, wanted, axis=1)
+
+    def resolved(self, model: Any, classes: Sequence[str]) -> Unit:
+        """Return the unit with the layer's own name and a number; ParameterError if there is no such unit."""
+        layer = resolve_layer(model, self.layer)
+        shape = map_shape(layer)
+        index = self.index
+        if isinstance(index, str):
+            if shape != (len(classes),) or index not in classes:
+                known = f"the classes are {', '.join(classes)}" if classes else "no classes are known"
+                raise ParameterError(f"{self.layer} has no unit called {index!r}; {known}.")
+            index = list(classes).index(index)
+        if not 0 <= index < shape[-1]:
+            raise ParameterError(f"{layer.name} has units 0 to {shape[-1] - 1}. Received: {self}")
+        if self.place is not None and (
+            len(self.place) != len(shape) - 1 or any(p >= s for p, s in zip(self.place, shape, strict=False))
+        ):
+            size = " x ".join(map(str, shape[:-1])) or "a single place: it has no map"
+            raise ParameterError(f"The map of {layer.name} is {size}. Received: {self}")
+        if self.border and (len(shape) == 1 or min(shape[:-1]) <= 2 * self.border):
+            raise ParameterError(
+                f"A border of {self.border} leaves nothing of the map of {layer.name}, {shape[:-1]}. Take less."
+            )
+        return replace(self, layer=layer.name, index=index)
+
+
+def map_shape(layer: Any) -> tuple[int, ...]:
+    """Return the shape of a layer's activations without the batch: (place..., units)."""
+    return tuple(int(size) for size in Seen(layer, tf.zeros((1, *layer.input.shape[1:]))).map.shape[1:])
 
 
 def is_convolution(layer: Any) -> bool:
@@ -115,39 +241,24 @@ def unit_layers(model: Any, layers: str | Sequence[str] = "all") -> list[Any]:
     return chosen
 
 
-def pre_activation(layer: Any, value: Any) -> Any:
-    """Return the unsaturated activation of every unit: (batch, units)."""
-    if hasattr(layer, "pre_activation"):
-        return tf.reduce_mean(layer.pre_activation(value), axis=[1, 2])
-    activation = layer.activation
-    layer.activation = keras.activations.linear  # the layer's own arithmetic, without its non-linearity
-    try:
-        out = layer(value)
-    finally:
-        layer.activation = activation
-    if len(out.shape) < MAP_RANK:
-        return out
-    return tf.reduce_mean(tf.nn.softplus(out), axis=list(range(1, len(out.shape) - 1)))
+def all_units(model: Any, layers: str | Sequence[str] = "all") -> tuple[Unit, ...]:
+    """List every unit of the chosen layers."""
+    return tuple(Unit(layer.name, i) for layer in unit_layers(model, layers) for i in range(map_shape(layer)[-1]))
 
 
 @dataclass(frozen=True)
-class UnitReader:
-    """Every unit of the chosen layers, read in one forward pass.
+class Reader:
+    """Any terms, read in one forward pass.
 
     Attributes
     ----------
-    units : tuple of Unit
+    terms : tuple of Term
     read : callable
-        Maps a tensor (batch, n_mfcc, frames, 1) to the activations (batch, len(units)); differentiable.
+        Maps a tensor (batch, n_mfcc, frames, 1) to the terms (batch, len(terms)); differentiable.
     """
 
-    units: tuple[Unit, ...]
+    terms: tuple[Term, ...]
     read: Callable[[Any], Any]
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Names of the layers, in order."""
-        return tuple(dict.fromkeys(unit.layer for unit in self.units))
 
     @cached_property
     def _compiled(self) -> Callable[[Any], Any]:
@@ -155,7 +266,7 @@ class UnitReader:
         return compiled
 
     def measure(self, x: npt.ArrayLike, *, batch_size: int = 128) -> FloatArray:
-        """Measure every unit on every input.
+        """Measure every term on every input.
 
         Parameters
         ----------
@@ -166,40 +277,51 @@ class UnitReader:
 
         Returns
         -------
-        array [shape=(n, units)]
-            Pre-activations.
+        array [shape=(n, terms)]
+            Of units: pre-activations.
         """
         x = np.asarray(x, np.float32)
         parts = [self._compiled(tf.constant(x[i : i + batch_size])).numpy() for i in range(0, len(x), batch_size)]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.units)), np.float32)
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.terms)), np.float32)
 
 
-def unit_reader(model: Any, layers: str | Sequence[str] = "all") -> UnitReader:
-    """Build the reader of all units of `layers`.
+def reader(model: Any, terms: Sequence[Term]) -> Reader:
+    """Build the reader of `terms`.
 
     Parameters
     ----------
     model : keras.Model
         A built functional or Sequential model with one input (batch, n_mfcc, frames, 1).
-    layers : "all" or sequence of str
+    terms : sequence of Term
+        Resolved.
     """
-    chosen = unit_layers(model, layers)
-    inputs = keras.Model(model.inputs[0], [layer.input for layer in chosen])
+    layers = {term.layer: model.get_layer(term.layer) for term in terms}
+    inputs = keras.Model(model.inputs[0], [layer.input for layer in layers.values()])
+    groups: dict[Any, list[int]] = {}
+    for i, term in enumerate(terms):
+        groups.setdefault((type(term), term.layer, term.together), []).append(i)
+    order = np.argsort([i for group in groups.values() for i in group])
 
     def read(x: Any) -> Any:
         values = inputs(x, training=False)
         values = values if isinstance(values, list | tuple) else [values]
-        return tf.concat([pre_activation(layer, value) for layer, value in zip(chosen, values, strict=True)], axis=1)
+        seen = {name: Seen(layer, value) for (name, layer), value in zip(layers.items(), values, strict=True)}
+        parts = [key[0].read([terms[i] for i in group], seen[key[1]]) for key, group in groups.items()]
+        together = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
+        return together if np.all(np.diff(order) == 1) else tf.gather(together, order, axis=1)
 
-    widths = [int(pre_activation(layer, tf.zeros((1, *layer.input.shape[1:]))).shape[-1]) for layer in chosen]
-    units = tuple(Unit(layer.name, i) for layer, width in zip(chosen, widths, strict=True) for i in range(width))
-    return UnitReader(units, read)
+    return Reader(tuple(terms), read)
+
+
+def unit_reader(model: Any, layers: str | Sequence[str] = "all") -> Reader:
+    """Build the reader of all units of `layers`; see `reader`."""
+    return reader(model, all_units(model, layers))
 
 
 def unit_activations(
     model: Any, x: npt.ArrayLike, *, layers: str | Sequence[str] = "all", batch_size: int = 128
 ) -> FloatArray:
-    """Measure every unit of `layers` on every input; see `UnitReader.measure`."""
+    """Measure every unit of `layers` on every input; see `Reader.measure`."""
     return unit_reader(model, layers).measure(x, batch_size=batch_size)
 
 

@@ -126,6 +126,8 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         """Keep the state of a long epoch."""
         self.position.step = self.first + batch + 1
         if time.monotonic() - self.saved > SECONDS and self.position.step < len(self.batches):
+            if int(getattr(self.trained, "bad_step", -1)) >= 0:
+                return  # diverged: the watch will say so, and the last good state stays
             self._save()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002

@@ -294,6 +294,19 @@ def _settle(rbm: ConvolutionalRBM, shape: tuple[int, ...]) -> Any:
     return settle
 
 
+def top_down_function(model: Any, layer: str, *, rounds: int = ROUNDS) -> Callable[[Any], Any]:
+    """Return `top_down` of a layer for tensors (n, h, w, filters), differentiable and unchecked."""
+    rbms = rbm_layers(model)
+    ways = [_settle(rbm, tuple(rbm.input.shape[1:])) for rbm in reversed(rbms[: _depth(rbms, layer) + 1])]
+
+    def down(pooled: Any) -> Any:
+        for settle in ways:
+            pooled = settle(pooled, tf.constant(rounds))
+        return pooled
+
+    return down
+
+
 def reconstruct(model: Any, x: npt.ArrayLike, *, layers: int | None = None, rounds: int = ROUNDS) -> FloatArray:
     """Send patches up through the first layers and down again.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -108,17 +109,29 @@ learn_scales
     CepscopeError
         If the training diverges: says in which layer and step, and why perhaps.
     """
-    positive(epochs=epochs or 1, batch_size=batch_size)
+    positive(batch_size=batch_size)
+    natural(epochs=epochs, patience=patience, likelihood_every=likelihood_every, seed=seed)
+    momentum = _momentum(momentum)
     if initial_biases not in ("data", "constant"):
         raise ParameterError(f"`initial_biases` must be data or constant. Received: {initial_biases!r}")
     if optimizer is None:
         optimizer = _optimizer(learning_rate, momentum)
+    elif not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise ParameterError(f"`optimizer` must be a keras.optimizers.Optimizer. Received: {optimizer!r}")
     x, unseen = patches_of(data), _held_out(data, held_out)
     if patience and unseen is None:
         raise ParameterError("`patience` watches the free-energy gap, which needs `held_out` patches.")
     rbms = [layer for layer in model.layers if isinstance(layer, ConvolutionalRBM)]
     if not rbms:
         raise ParameterError("The model has no ConvolutionalRBM layer, so there is nothing to pretrain.")
+    _check_together(rbms, sparsity=sparsity, learn_scales=learn_scales, likelihood_every=likelihood_every)
+    shape = tuple(model.inputs[0].shape[1:])
+    for name, given in (("data", x), ("held_out", unseen)):
+        if given is not None and given.shape[1:] != shape:
+            raise ParameterError(
+                f"Patches of `{name}` must be (n, {', '.join(map(str, shape))}), as the model takes. "
+                f"Received: {given.shape}"
+            )
     training: dict[str, Any] = {
         "k": k,
         "persistent": persistent,
@@ -136,8 +149,11 @@ learn_scales
         started = [value for rbm in rbms for value in rbm.get_weights()]
         rest = {"biases": initial_biases, "center": center, "patience": patience, "epochs": epochs, "seed": seed}
         rest |= {"batch": batch_size, "optimizer": {**optimizer.get_config(), "name": type(optimizer).__name__}}
-        rest |= {"momentum": momentum}
-        key = key_of(x, *started, **training, **rest)
+        rest |= {"momentum": momentum, "likelihood_every": likelihood_every}
+        rest |= {"layers": [{**rbm.get_config(), "name": ""} for rbm in rbms]}  # automatic names count up
+        rest |= {"variables": [tuple(variable.shape) for variable in model.variables]}
+        unlabelled = [] if unseen is None else [unseen]
+        key = key_of(x, *unlabelled, *started, **training, **rest)
     kept = Checkpoint(None if checkpoint is None else Path(checkpoint), key)
     position = kept.position
     rows = position.rows
@@ -145,7 +161,8 @@ learn_scales
     if position.done:
         return rows
     for depth, rbm in enumerate(rbms):
-        trainer = CRBMTrainer(rbm, **training, seed=seed + depth)
+        own = {**training, "learn_scales": learn_scales and rbm.visible == "gaussian"}
+        trainer = CRBMTrainer(rbm, **own, seed=seed + depth)
         batches = EpochBatches(x, batch_size=batch_size, seed=seed + depth, drop_remainder=True)
         trainer.prepare((batches.batch_size, *x.shape[1:]))
         if depth >= position.part:
@@ -204,8 +221,37 @@ def _optimizer(learning_rate: Any, momentum: float | tuple[float, float, int] | 
         positive(learning_rate=learning_rate)
     if momentum is None:
         return keras.optimizers.Adam(learning_rate)
-    first = momentum[0] if isinstance(momentum, tuple) else momentum
+    # Keras makes no slots for a momentum of 0, which may come first; the watch sets that of each epoch
+    first = max(momentum[:2]) if isinstance(momentum, tuple) else momentum
     return keras.optimizers.SGD(learning_rate, momentum=first)
+
+
+def _momentum(given: float | Sequence[float] | None) -> float | tuple[float, float, int] | None:
+    if given is None:
+        return None
+    values = tuple(given) if isinstance(given, list | tuple) else (given, given, 0)
+    if len(values) != 3 or not all(0 <= float(value) < 1 for value in values[:2]) or values[2] < 0:
+        raise ParameterError(f"`momentum` must be from 0 to below 1, or (early, late, epoch). Received: {given}")
+    early, late = float(values[0]), float(values[1])
+    return (early, late, int(values[2])) if isinstance(given, list | tuple) else early
+
+
+def _check_together(
+    rbms: Sequence[ConvolutionalRBM], *, sparsity: float, learn_scales: bool, likelihood_every: int
+) -> None:
+    """Refuse before the first layer what one of the layers can't do."""
+    if learn_scales and not any(rbm.visible == "gaussian" for rbm in rbms):
+        raise ParameterError("Only Gaussian visible units have scales to learn. Received: learn_scales=True")
+    if likelihood_every and any(rbm.hidden != "binary" for rbm in rbms):
+        raise ParameterError("`likelihood_every` needs binary hidden units; leave it at 0 for rectified ones.")
+    for rbm in rbms:
+        units = rbm.pool_size[0] * rbm.pool_size[1]
+        most = 1 / units if rbm.hidden == "binary" else math.inf
+        if not 0 < sparsity < most:
+            raise ParameterError(
+                f"`sparsity` must be above 0 and, in {rbm.name}, where one unit of {units} is on at most, "
+                f"below {most:g}. Received: {sparsity}"
+            )
 
 
 def patches_of(data: Any) -> FloatArray:
@@ -225,6 +271,13 @@ def _held_out(data: Any, held_out: npt.ArrayLike | None) -> FloatArray | None:
 def enough(epochs: int, batches: int) -> int:
     """Return epochs that make about as many steps on a small corpus as `epochs` do on one of `FULL` batches."""
     return min(max(epochs, math.ceil(epochs * FULL / batches)), MOST * epochs)
+
+
+def natural(**settings: float) -> None:
+    """Refuse what is not a whole number of at least 0."""
+    for name, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
+            raise ParameterError(f"`{name}` must be a whole number, 0 or more. Received: {value!r}")
 
 
 def positive(**settings: float) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 from cepscope.errors import CorruptArtifactError, NotFittedError
 from cepscope.models.backend import keras
+from cepscope.models.crbm import ConvolutionalRBM
 
 
 def load_model(path: str | Path) -> Any:
@@ -22,7 +25,8 @@ def load_model(path: str | Path) -> Any:
     if not Path(path).is_file():
         raise NotFittedError(f"There is no model at {path}. Run `cepscope train` first.")
     try:
-        return keras.models.load_model(path, safe_mode=True)
-    except (ValueError, OSError, KeyError, TypeError) as error:
+        own = {"cepscope>ConvolutionalRBM": ConvolutionalRBM}  # whoever loads a network need not import its layers
+        return keras.models.load_model(path, custom_objects=own, safe_mode=True)
+    except (ValueError, OSError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CorruptArtifactError(f"{path} can't be loaded as a Keras model: {reason}") from error

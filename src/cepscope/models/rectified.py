@@ -22,7 +22,7 @@ SMALL, TERMS = 0.03, 8
 
 def log_partition(blocks: Any) -> Any:
     """Return the sum over each block of -Li2(-exp I): (p*q, ...) to (...)."""
-    x = tf.exp(-tf.abs(blocks))
+    x = tf.exp(tf.where(blocks > 0, -blocks, blocks))  # of -|I|, with a slope at 0 too
     # Li2(-x) = -x + x^2/4 - x^3/9 + ..., where 1 + x would lose digits; what is left out is below 1e-12 of it
     series = tf.zeros_like(x)
     for k in range(TERMS, 0, -1):

@@ -115,7 +115,7 @@ class CDBNTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         from cepscope.models.greedy import pretrain
 
         inputs = keras.Input((*shape, 1))
-        value, rbms = inputs, self._new_layers(seed, "float32")
+        value, rbms = inputs, self._new_layers(seed)
         for rbm in rbms:
             value = rbm(value)
         self.history_ = pretrain(
@@ -130,6 +130,11 @@ class CDBNTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             sparsity_cost=self.sparsity_cost,
             seed=seed,
         )
+        self.output_ = self.output
+        self.layers_ = [
+            {"filters": r.filters, "kernel_size": r.kernel_size, "pool_size": r.pool_size, "visible": r.visible}
+            for r in rbms
+        ]
         self.weights_ = [rbm.get_weights() for rbm in rbms]
         sizes = [math.prod(rbm.output.shape[1:]) for rbm in rbms]
         self._n_features_out = sizes[-1] if self.output == "last" else sum(sizes)
@@ -144,7 +149,7 @@ class CDBNTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             for rbm in self._layers:
                 value = rbm(value)  # noqa: PLW2901
                 parts.append(np.asarray(value).reshape(len(value), -1))
-            found.append(parts[-1] if self.output == "last" else np.concatenate(parts, axis=1))
+            found.append(parts[-1] if self.output_ == "last" else np.concatenate(parts, axis=1))
         return np.concatenate(found)
 
     def score_samples(self, X: npt.ArrayLike) -> Array:
@@ -162,7 +167,7 @@ class CDBNTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _patches(self, x: Array) -> Array:
         return ((x - self.mean_) / self.scale_).reshape(-1, *self.patch_shape_, 1)
 
-    def _new_layers(self, seed: int, dtype: str) -> list[Any]:
+    def _new_layers(self, seed: int) -> list[Any]:
         from cepscope.models.crbm import ConvolutionalRBM
 
         sizes = [self.filters, self.kernel_sizes, self.pool_sizes]
@@ -175,12 +180,16 @@ class CDBNTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             pool = (min(pool[0], height), min(pool[1], width))  # noqa: PLW2901
             height, width = height // pool[0], width // pool[1]
             visible = self.visible if i == 0 else "binary"
-            layers.append(ConvolutionalRBM(number, kernel, pool_size=pool, visible=visible, seed=seed + i, dtype=dtype))
+            layers.append(
+                ConvolutionalRBM(number, kernel, pool_size=pool, visible=visible, seed=seed + i, dtype="float32")
+            )
         return layers
 
     def _double_layers(self) -> list[Any]:
         """Return the layers in double precision, in which a row's features do not depend on the rows beside it."""
-        layers = self._new_layers(0, "float64")
+        from cepscope.models.crbm import ConvolutionalRBM
+
+        layers = [ConvolutionalRBM(**settings, dtype="float64") for settings in self.layers_]
         shape: tuple[int | None, ...] = (None, *self.patch_shape_, 1)
         for layer, weights in zip(layers, self.weights_, strict=True):
             layer.build(shape)

@@ -131,7 +131,9 @@ class RBMWatch(Watch):
         """Add the row, if all is well; stop if it no longer gets better."""
         self._check()
         error = float((logs or {}).get("reconstruction_error", 0.0))
-        if error > RUNAWAY * max(float(self.some.var()), 1e-6):
+        # of patches that hardly vary, what the units' own noise causes is no divergence
+        noise = float(np.max(self.rbm.visible_scales)) ** 2 if self.rbm.visible == "gaussian" else 0.25
+        if error > RUNAWAY * max(float(self.some.var()), 1e-2 * noise):
             self.diverged(f"in epoch {epoch + 1}: its reconstruction error is {error:.3g}")
         super().on_epoch_end(epoch, logs)
         if self.gap_grew():

@@ -145,13 +145,14 @@ def run_train(context: Context) -> list[Path]:
 def run_maximize(context: Context) -> list[Path]:
     """Network to patterns."""
     from cepscope.maximize.engine import maximize
+    from cepscope.maximize.transforms import Transforms
 
     path = context.folder / "patterns" / "patterns.npz"
     settings = context.config.maximize.model_dump()
     found = maximize(
         context.model,
         context.patches,
-        **settings,
+        **{**settings, "transforms": Transforms(**settings["transforms"])},
         seed=context.config.seed,
         progress=context.counter("maximize"),
     )

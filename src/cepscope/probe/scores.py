@@ -172,7 +172,7 @@ def score_units(
     ParameterError
         If sounds and patterns do not match.
     """
-    from cepscope.maximize.units import unit_reader
+    from cepscope.maximize.objectives import objective_reader, objectives_of
 
     if len(sounds.audio) != len(patterns):
         raise ParameterError(
@@ -180,7 +180,7 @@ def score_units(
         )
     report = progress or (lambda _done, _total: None)
     layers = list(dict.fromkeys(patterns.layers))
-    reader = unit_reader(model, layers)
+    reader = objective_reader(model, objectives_of(patterns))
     columns = np.arange(len(patterns))
     x_sound = np.stack([patches.encode(sound, sr=sounds.sr) for sound in sounds.audio])
     report(1, 4)
@@ -197,11 +197,12 @@ def score_units(
 
     best = best_exemplars(real, count=exemplars)
     natural, rest = real.max(axis=0), real.mean(axis=0)
+    places = patterns.indices
     logits = layers[-1] if heard is not None and patterns.layers.count(layers[-1]) == len(patches.classes) else None
     rows = []
     for i, (unit, layer) in enumerate(zip(patterns.units, patterns.layers, strict=True)):
-        index = int(unit.rpartition(":")[2])
-        is_logit = layer == logits
+        index = places[i]
+        is_logit = layer == logits and index >= 0
         label = patches.classes[index] if is_logit else ""
         said = patches.classes[heard[i]] if heard is not None else ""
         rows.append(

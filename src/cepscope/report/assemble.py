@@ -63,7 +63,7 @@ def assemble(
     cards = []
     for i, (row, sound) in enumerate(zip(rows, np.asarray(audio), strict=True)):
         pictures = filters.get(row["layer"])
-        tile = pictures[row["index"]] if pictures is not None else None
+        tile = pictures[row["index"]] if pictures is not None and row["index"] >= 0 else None
         if tile is not None and len(tile) == patches.spec.n_mfcc:
             tile = patches.scaler.in_deviations(tile)  # a filter over principal components shows nothing by itself
         shown = tuple(

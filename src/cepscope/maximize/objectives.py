@@ -1,0 +1,495 @@
+"""Objectives: what a pattern is to excite, as small values that add up.
+
+An objective is a weighted sum of terms. Each term counts from its mean over real speech, in units of how far the best
+real clip rises above that mean, so that weights mean the same for every layer and network::
+
+    unit("crbm2:7")                                   # a filter's mean over its map
+    unit("crbm2:7@3,10")                              # at one place
+    0.5 * unit("crbm2:7") - unit("crbm2:9")           # one, and not the other
+    logit("three") - logit("eight")                   # what tells two classes apart
+    -free_energy("crbm1") + caricature(model, "crbm2", clip)
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cepscope.errors import ParameterError
+from cepscope.maximize.patterns import Patterns
+from cepscope.maximize.units import FloatArray, Reader, Seen, Term, Unit, map_shape, reader, resolve_layer
+from cepscope.models.backend import tf
+
+SHARPNESS = 1.0  # power of the cosine in a caricature
+SMALL = 1e-6  # least rise of a term above its mean
+
+
+@dataclass(frozen=True)
+class Layer(Term):
+    """How much a layer is excited as a whole: the mean square of its map (DeepDream; Mordvintsev et al. 2015)."""
+
+    def __str__(self) -> str:
+        return f"layer({self.layer})"
+
+    @staticmethod
+    def read(terms: Sequence[Layer], seen: Seen) -> Any:
+        """Return (batch, len(terms))."""
+        value = tf.reduce_mean(seen.map**2, axis=list(range(1, len(seen.map.shape))))
+        return tf.repeat(value[:, None], len(terms), axis=1)
+
+
+@dataclass(frozen=True)
+class Probability(Term):
+    """How probable a pooling unit of an RBM is to be on, averaged over its map."""
+
+    index: int = 0
+
+    def __str__(self) -> str:
+        return f"probability({self.layer}:{self.index})"
+
+    @staticmethod
+    def read(terms: Sequence[Probability], seen: Seen) -> Any:
+        """Return (batch, len(terms))."""
+        return tf.gather(tf.reduce_mean(seen.layer(seen.value), axis=[1, 2]), [t.index for t in terms], axis=1)
+
+    def resolved(self, model: Any, classes: Sequence[str]) -> Probability:  # noqa: ARG002
+        """Return the term; ParameterError if there is no such pooling unit."""
+        Unit(_rbm(model, self.layer).name, self.index).resolved(model, ())
+        return self
+
+
+@dataclass(frozen=True)
+class FreeEnergy(Term):
+    """Free energy of what an RBM sees: low where its input is likely."""
+
+    def __str__(self) -> str:
+        return f"free_energy({self.layer})"
+
+    @staticmethod
+    def read(terms: Sequence[FreeEnergy], seen: Seen) -> Any:
+        """Return (batch, len(terms)), in nats."""
+        return tf.repeat(seen.layer.free_energy(seen.value)[:, None], len(terms), axis=1)
+
+    def resolved(self, model: Any, classes: Sequence[str]) -> FreeEnergy:  # noqa: ARG002
+        """Return the term; ParameterError if the layer is no RBM."""
+        _rbm(model, self.layer)
+        return self
+
+
+@dataclass(frozen=True)
+class Direction(Term):
+    """Activation of a layer along a direction in the space of its units, each averaged over its map.
+
+    Attributes
+    ----------
+    vector : array [shape=(units,)]
+        Of length one.
+    tag : str
+        Tells directions apart.
+    """
+
+    vector: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32), compare=False, repr=False)
+    tag: str = ""
+
+    def __str__(self) -> str:
+        return f"direction({self.layer}, {self.tag})"
+
+    @staticmethod
+    def read(terms: Sequence[Direction], seen: Seen) -> Any:
+        """Return (batch, len(terms))."""
+        return tf.matmul(seen.mean(), np.stack([t.vector for t in terms], axis=1))
+
+    def resolved(self, model: Any, classes: Sequence[str]) -> Direction:  # noqa: ARG002
+        """Return the term; ParameterError if the vector does not fit the layer."""
+        layer = resolve_layer(model, self.layer)
+        width = map_shape(layer)[-1]
+        if self.vector.shape != (width,):
+            raise ParameterError(
+                f"A direction in {layer.name} has {width} numbers, one a unit. Received: shape {self.vector.shape}"
+            )
+        return replace(self, layer=layer.name)
+
+
+@dataclass(frozen=True)
+class Caricature(Term):
+    """Likeness to what a clip does to a layer, amplified: (v . u) / |u| times the cosine between v and u.
+
+    v and u are the whole maps of the pattern and of the clip above the mean of real speech (Olah et al. 2017, Distill:
+    direction times a power of the cosine).
+
+    Attributes
+    ----------
+    above : array [shape=map]
+        u.
+    rest : array [shape=map]
+        Mean map of real speech.
+    tag : str
+        Tells clips apart.
+    """
+
+    above: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32), compare=False, repr=False)
+    rest: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32), compare=False, repr=False)
+    tag: str = ""
+
+    def __str__(self) -> str:
+        return f"caricature({self.layer}, {self.tag})"
+
+    @property
+    def together(self) -> Any:
+        """Those with one zero are read together."""
+        return _checksum(self.rest)
+
+    @staticmethod
+    def read(terms: Sequence[Caricature], seen: Seen) -> Any:
+        """Return (batch, len(terms))."""
+        size = int(np.prod(seen.map.shape[1:]))
+        v = tf.reshape(seen.map - terms[0].rest, [-1, size])  # one zero for all: see `together`
+        u = np.stack([t.above.reshape(-1) / max(float(np.linalg.norm(t.above)), 1e-12) for t in terms], axis=1)
+        along = tf.matmul(v, u.astype(np.float32))  # (batch, terms)
+        length = tf.sqrt(tf.reduce_sum(v**2, axis=1, keepdims=True) + 1e-12)
+        return along * tf.maximum(along / length, 0.1) ** SHARPNESS
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A weighted sum of terms; add, subtract and scale them.
+
+    Attributes
+    ----------
+    weights : dict
+        Term to weight.
+    label : str
+        What it is called; by default how it is written.
+
+    Examples
+    --------
+    >>> one, other = unit("crbm2:7"), unit("crbm2:9")
+    >>> print(0.5 * one - other + 2 * (one + other) / 4)
+    crbm2:7 - 0.5 * crbm2:9
+    """
+
+    weights: Mapping[Term, float]
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.label or str(self)
+
+    def named(self, label: str) -> Objective:
+        """Return the same objective under a name of its own."""
+        return replace(self, label=label)
+
+    def __add__(self, other: Objective) -> Objective:
+        if not isinstance(other, Objective):
+            return NotImplemented
+        terms = dict.fromkeys([*self.weights, *other.weights])
+        return Objective({t: self.weights.get(t, 0.0) + other.weights.get(t, 0.0) for t in terms})
+
+    def __mul__(self, factor: float) -> Objective:
+        if not isinstance(factor, Real):
+            return NotImplemented
+        return Objective({term: float(factor) * weight for term, weight in self.weights.items()})
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, factor: float) -> Objective:
+        return self * (1 / factor)
+
+    def __neg__(self) -> Objective:
+        return self * -1.0
+
+    def __sub__(self, other: Objective) -> Objective:
+        return self + -other
+
+    def __str__(self) -> str:
+        text = ""
+        for term, weight in self.weights.items():
+            sign = ("- " if weight < 0 else "+ ") if text else ("-" if weight < 0 else "")
+            size = "" if abs(weight) == 1 else f"{abs(weight):g} * "
+            text += f"{' ' if text else ''}{sign}{size}{term}"
+        return text or "0"
+
+    def resolved(self, model: Any, classes: Sequence[str] = ()) -> Objective:
+        """Return the objective checked against a model, with class labels replaced by indices.
+
+        Raises
+        ------
+        ParameterError
+            If a term does not exist, a weight is not finite, or nothing is left to maximize.
+        """
+        if not any(self.weights.values()) or not np.isfinite(list(self.weights.values())).all():
+            raise ParameterError(f"An objective needs finite weights that are not all 0. Received: {self.name}")
+        found = Objective({})
+        for term, weight in self.weights.items():
+            found = found + Objective({term.resolved(model, classes): weight})
+        return replace(found, label=self.label)
+
+
+def unit(name: str, *, border: int = 0) -> Objective:
+    """Excite a unit: ``crbm2:7``, at one place ``crbm2:7@3,10``, of a class ``logits:three``.
+
+    Parameters
+    ----------
+    name : str
+    border : int
+        Places at the edges of the map that its mean leaves out.
+    """
+    return Objective({replace(Unit.parse(name), border=border): 1.0})
+
+
+def logit(label: str, *, layer: str = "logits") -> Objective:
+    """Excite a class."""
+    return Objective({Unit(layer, label): 1.0})
+
+
+def layer(name: str) -> Objective:
+    """Excite a whole layer."""
+    return Objective({Layer(name): 1.0})
+
+
+def probability(name: str) -> Objective:
+    """Make a pooling unit ``crbm1:3`` of an RBM probable."""
+    found = Unit.parse(name)
+    if not isinstance(found.index, int) or found.place:
+        raise ParameterError(f"A pooling unit is written layer:index. Received: {name!r}")
+    return Objective({Probability(found.layer, found.index): 1.0})
+
+
+def free_energy(name: str) -> Objective:
+    """Raise the free energy of an RBM's input; ``-free_energy("crbm1")`` makes the input likely."""
+    return Objective({FreeEnergy(name): 1.0})
+
+
+def direction(name: str, vector: npt.ArrayLike, *, tag: str = "") -> Objective:
+    """Excite a direction in the space of a layer's units.
+
+    Parameters
+    ----------
+    name : str
+        Of the layer.
+    vector : array [shape=(units,)]
+    tag : str, optional
+        Name of the direction; by default a checksum of it.
+    """
+    array = np.asarray(vector, np.float32)
+    length = float(np.linalg.norm(array))
+    if array.ndim != 1 or not (np.isfinite(length) and length > 0):
+        raise ParameterError(f"A direction is a finite vector that is not 0. Received: shape {array.shape}, {length}")
+    array = array / np.float32(length)
+    return Objective({Direction(name, array, tag or _checksum(array)): 1.0})
+
+
+def concept(model: Any, name: str, positive: npt.ArrayLike, negative: npt.ArrayLike, *, tag: str = "") -> Objective:
+    """Excite the direction that tells two sets of clips apart in a layer (Kim et al. 2018, ICML).
+
+    Parameters
+    ----------
+    model : keras.Model
+    name : str
+        Of the layer.
+    positive, negative : array [shape=(n, n_mfcc, frames, 1)]
+        Clips that have the concept, and clips that do not.
+    tag : str, optional
+        Name of the concept.
+
+    Returns
+    -------
+    Objective
+        Normal of a linear classifier of the layer's mean activations.
+
+    Raises
+    ------
+    ParameterError
+        If a set is empty or the layer does not exist.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    sides = [np.asarray(positive, np.float32), np.asarray(negative, np.float32)]
+    if not all(len(side) for side in sides):
+        raise ParameterError(f"A concept needs clips on both sides. Received: {len(sides[0])} and {len(sides[1])}")
+    chosen = resolve_layer(model, name)
+    read = reader(model, [Unit(chosen.name, i) for i in range(map_shape(chosen)[-1])])
+    values = read.measure(np.concatenate(sides)).astype(np.float64)
+    spread = np.maximum(values.std(axis=0), 1e-9)
+    labels = np.repeat([1, 0], [len(side) for side in sides])
+    normal = LogisticRegression(max_iter=1000).fit(values / spread, labels).coef_[0] / spread
+    return direction(chosen.name, normal, tag=tag)
+
+
+def caricature(model: Any, name: str, clip: npt.ArrayLike, speech: npt.ArrayLike, *, tag: str = "") -> Objective:
+    """Match and amplify what a clip does to a layer.
+
+    Parameters
+    ----------
+    model : keras.Model
+    name : str
+        Of the layer.
+    clip : array [shape=(n_mfcc, frames, 1)]
+    speech : array [shape=(n, n_mfcc, frames, 1)]
+        Real clips whose mean map is the zero.
+    tag : str, optional
+        Name of the clip; by default a checksum.
+    """
+    from cepscope.models.backend import keras
+
+    chosen = resolve_layer(model, name)
+    below = keras.Model(model.inputs[0], chosen.input)
+    batch = np.asarray(speech, np.float32)
+    one = np.asarray(clip, np.float32)
+    if one.shape != batch.shape[1:] or not len(batch):
+        raise ParameterError(f"A clip must be of shape {batch.shape[1:]}. Received: {one.shape}")
+
+    def mapped(x: FloatArray) -> FloatArray:
+        return np.asarray(Seen(chosen, below(x, training=False)).map)
+
+    parts = [mapped(batch[i : i + 128]) for i in range(0, len(batch), 128)]
+    rest = sum(part.sum(axis=0) for part in parts) / len(batch)
+    above = mapped(one[None])[0] - rest
+    return Objective({Caricature(chosen.name, above, np.asarray(rest, np.float32), tag or _checksum(one)): 1.0})
+
+
+def parse(text: str) -> Objective:
+    """Read an objective as it is written: units with weights, added up, spaces around every sign.
+
+    Examples
+    --------
+    >>> print(parse("0.5 * crbm2:7 - crbm2:9@1,2"))
+    0.5 * crbm2:7 - crbm2:9@1,2
+    """
+    found = Objective({})
+    pieces = re.split(r"\s+([+-])\s+", text.strip())
+    for sign, piece in zip(["+", *pieces[1::2]], pieces[::2], strict=True):
+        weight, star, name = piece.rpartition("*")
+        name = name.strip()
+        minus = name.startswith("-")
+        try:
+            factor = float(weight) if star else 1.0
+        except ValueError:
+            raise ParameterError(
+                f"An objective is written as in '0.5 * crbm2:7 - crbm2:9'. Received: {text!r}"
+            ) from None
+        found = found + unit(name[minus:]) * (factor * (-1 if minus else 1) * (-1 if sign == "-" else 1))
+    return found
+
+
+def _checksum(array: FloatArray) -> str:
+    return f"{zlib.crc32(np.ascontiguousarray(array).tobytes()):08x}"
+
+
+def _rbm(model: Any, name: str) -> Any:
+    layer = resolve_layer(model, name)
+    if not hasattr(layer, "free_energy"):
+        raise ParameterError(f"{layer.name} is no RBM, so it has no free energy and no pooling probabilities.")
+    return layer
+
+
+KINDS: dict[str, type[Term]] = {
+    kind.__name__: kind for kind in (Unit, Layer, Probability, FreeEnergy, Direction, Caricature)
+}
+
+
+def to_plain(objectives: Sequence[Objective]) -> tuple[list[dict[str, Any]], dict[str, FloatArray]]:
+    """Turn objectives into what JSON can hold, and the arrays that it can't."""
+    arrays: dict[str, FloatArray] = {}
+    plain = []
+    for objective in objectives:
+        terms = []
+        for term, weight in objective.weights.items():
+            entry: dict[str, Any] = {"kind": type(term).__name__, "weight": weight}
+            for each in fields(term):
+                value = getattr(term, each.name)
+                if isinstance(value, np.ndarray):
+                    entry[each.name] = {"array": _checksum(value)}
+                    arrays[_checksum(value)] = value
+                else:
+                    entry[each.name] = value
+            terms.append(entry)
+        plain.append({"label": objective.label, "terms": terms})
+    return plain, arrays
+
+
+def from_plain(plain: Sequence[Mapping[str, Any]], arrays: Mapping[str, FloatArray]) -> list[Objective]:
+    """Undo `to_plain`."""
+    found = []
+    for entry in plain:
+        weights = {}
+        for term in entry["terms"]:
+            values = {name: value for name, value in term.items() if name not in ("kind", "weight")}
+            for name, value in values.items():
+                if isinstance(value, Mapping):
+                    values[name] = arrays[value["array"]]
+                elif isinstance(value, list):
+                    values[name] = tuple(value)
+            weights[KINDS[term["kind"]](**values)] = float(term["weight"])
+        found.append(Objective(weights, entry["label"]))
+    return found
+
+
+def objectives_of(patterns: Patterns) -> list[Objective]:
+    """Return what each pattern maximizes."""
+    if patterns.objectives:
+        return from_plain(patterns.objectives, patterns.vectors)
+    return [parse(name) for name in patterns.units]
+
+
+@dataclass(frozen=True)
+class ObjectiveReader:
+    """Objectives of a network, read in one forward pass.
+
+    Attributes
+    ----------
+    names : tuple of str
+    weights : array [shape=(objectives, terms)]
+    terms : Reader
+    rest, scale : array [shape=(terms,)]
+        Each term's mean over real speech, and how far the best real clip rises above it.
+    """
+
+    names: tuple[str, ...]
+    weights: npt.NDArray[np.float64]
+    terms: Reader
+    rest: FloatArray
+    scale: FloatArray
+
+    def natural(self, x: Any) -> Any:
+        """Return every term of a tensor (n, n_mfcc, frames, 1) in units of real speech: (n, terms); differentiable."""
+        return (self.terms.read(x) - self.rest) / self.scale
+
+    def measure(self, x: npt.ArrayLike) -> FloatArray:
+        """Return every objective of every input (n, n_mfcc, frames, 1), in the network's own units: (n, objectives)."""
+        return np.asarray(self.terms.measure(x) @ self.weights.T, np.float32)
+
+
+def objective_reader(
+    model: Any, objectives: Sequence[Objective], *, speech: npt.ArrayLike | None = None
+) -> ObjectiveReader:
+    """Build the reader of resolved objectives.
+
+    Parameters
+    ----------
+    model : keras.Model
+    objectives : sequence of Objective
+    speech : array [shape=(n, n_mfcc, frames, 1)], optional
+        Real clips that set the zero and the unit of each term; without, these are 0 and 1.
+    """
+    terms = list(dict.fromkeys(term for objective in objectives for term in objective.weights))
+    place = {term: i for i, term in enumerate(terms)}
+    weights = np.zeros((len(objectives), len(terms)))
+    for row, objective in zip(weights, objectives, strict=True):
+        for term, weight in objective.weights.items():
+            row[place[term]] = weight
+    read = reader(model, terms)
+    rest, scale = np.zeros(len(terms), np.float32), np.ones(len(terms), np.float32)
+    if speech is not None:
+        real = read.measure(speech)
+        rest = real.mean(axis=0)
+        scale = np.maximum(real.max(axis=0) - rest, SMALL)
+    return ObjectiveReader(tuple(one.name for one in objectives), weights, read, rest, scale)
