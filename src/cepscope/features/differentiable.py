@@ -18,20 +18,20 @@ from cepscope.features.spec import MfccSpec
 
 FloatArray = npt.NDArray[np.float32]
 
-_LEAST_POWER = 2.0**-60  # 1 / power, in the gradient of the logarithm, must stay far inside float32
+_LEAST_POWER = 2.0**-80  # at the floor: the gradient of the logarithm, 1 / power, must stay inside float32
 
 
 @dataclass(frozen=True, eq=False)  # no slots: tf.function holds what it compiles by a weak reference
 class DifferentiableMfcc:
     """Computes `cepscope.features.mfcc` of tensors, in float32 throughout, differentiably.
 
-    Its numbers are those of `cepscope.features.mfcc` and of librosa up to the rounding of a float32 FFT, which is about
-    1e-7 of a frame's loudest bin: 140 dB below it, and so below the floor of conditioned speech nearly everywhere.
-    Over real speech no coefficient is off by more than 1e-4 of its standard deviation with the pipeline's floor of
-    1e-5, and 1e-3 with librosa's 1e-10. A band more than 100 dB below a pure tone can be off by 0.01 dB and more.
-    On a GPU that multiplies in TF32, as TensorFlow lets it by default, mel powers are rounded to 11 bits: 0.004 dB.
+    The numbers are those of `cepscope.features.mfcc` and of librosa up to the rounding of a float32 FFT, 1e-7 of a
+    frame's loudest bin. Over speech no coefficient of any frame is off by more than 1e-4 of its standard deviation with
+    the pipeline's floor of 1e-5 (1.6e-5 was seen), and 1e-3 with librosa's 1e-10, which leaves values 140 dB below that
+    bin (2.4e-4). Bands 100 dB below a pure tone can be off by 0.01 dB and more. A GPU that multiplies in TF32,
+    TensorFlow's default, rounds mel powers to 11 bits, up to 0.004 dB.
 
-    Values at the floor have a gradient of zero, so digital silence has as well: nothing small changes them.
+    Values at the floor have no gradient, so digital silence has a gradient of zero.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class DifferentiableMfcc:
         Parameters
         ----------
         y : tensor [shape=(batch, samples)]
-            float32 audio at `spec.sr`, finite; conditioned (`cepscope.audio.condition`) if that is what is compared.
+            float32 audio at `spec.sr`, finite, at most 1e8; for a network, conditioned (`cepscope.audio.condition`).
 
         Returns
         -------
@@ -74,7 +74,7 @@ class DifferentiableMfcc:
         """
         import tensorflow as tf
 
-        # by FFT, not as a matrix product: a GPU would round decibels to TF32, which is 0.02 dB
+        # by FFT, not as a matrix product: in TF32 a GPU would round 100 dB by 0.05 dB
         cepstra = tf.signal.dct(tf.linalg.matrix_transpose(self.log_mel(y)), type=2, norm="ortho")
         return self.lifter * tf.linalg.matrix_transpose(cepstra[..., : self.spec.n_mfcc])
 
