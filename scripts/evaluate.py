@@ -1,10 +1,16 @@
-"""What the networks reach on real corpora, over several seeds.
+"""What the networks and their patterns reach on real corpora, over several seeds.
 
     python scripts/evaluate.py digits --corpus path/to/fsdd --json
+    python scripts/evaluate.py units --corpus path/to/fsdd --seeds 1 2 --json
 
 ``digits`` trains three networks of one shape on the Free Spoken Digit Dataset (official split: takes 0 to 4 of each
 speaker and digit are the test): the CDBN with pretraining, the same from its random first weights, and a plain
 convolutional network with ReLU and max pooling. The recordings are not part of the project.
+
+``units`` trains a CDBN for each seed, finds all patterns and sounds with the settings of ``cepscope run``, and measures
+them (`cepscope.probe.evaluation`), beside two kinds of chance: patterns in random directions, and patterns found for
+the network with its weights shuffled. Sounds are also played to two other networks: a CDBN of another seed and a plain
+convolutional network. ``--cache`` keeps features and networks between calls.
 """
 
 from __future__ import annotations
@@ -23,39 +29,65 @@ ROOT = Path(__file__).resolve().parents[1]
 NETWORKS = ("cdbn", "random_initialisation", "cnn")
 
 
-def digits(corpus: Path, seeds: int, settings: list[str], say: Callable[[str], None]) -> dict[str, Any]:
-    """Return the test accuracy of each network and seed, means, and standard deviations."""
-    from cepscope.config import load_config
-    from cepscope.corpora import extract, load_corpus
-    from cepscope.models import build_cdbn, build_cnn, fit_classifier, pretrain
+class Trainer:
+    """Trains the networks of a corpus with the settings of `cepscope run`."""
 
-    config = load_config(overrides=settings, environment={})
-    patches = extract(load_corpus(str(corpus)), config.features.spec(8000), frames=config.features.frames)
+    def __init__(self, corpus: str, settings: list[str], cache: Path | None) -> None:
+        from cepscope.config import load_config
+        from cepscope.corpora import Patches, extract, load_corpus
+
+        self.config = load_config(overrides=settings, environment={})
+        self.cache = cache
+        features = self.config.features
+        kept = cache / "features" if cache else None
+        if kept and (kept / "manifest.json").is_file():
+            self.patches = Patches.load(kept)
+        else:
+            found = load_corpus(corpus)
+            rate = min(8000, features.sr or 8000)
+            self.patches = extract(found, features.spec(rate), frames=features.frames, out=kept)
+
+    def network(self, kind: str, seed: int) -> tuple[Any, float]:
+        """Return a network and its test accuracy; `kind` is one of `NETWORKS`."""
+        from cepscope.models import build_cdbn, build_cnn, fit_classifier, load_model, pretrain
+
+        patches, train = self.patches, self.config.train
+        path = self.cache / f"{kind}{seed}.keras" if self.cache else None
+        if path and path.is_file():
+            model = load_model(path)
+            return model, float((model(patches.test.x).numpy().argmax(axis=1) == patches.test.y).mean())
+        settings = self.config.model.model_dump()
+        plain = {name: settings[name] for name in ("filters", "kernel_sizes", "pool_sizes", "dropout")}
+        if kind == "cnn":
+            model = build_cnn(patches.input_shape, patches.classes, **plain, seed=seed)
+        else:
+            model = build_cdbn(patches.input_shape, patches.classes, **settings, seed=seed)
+        if kind == "cdbn":
+            before = {"epochs": train.pretrain_epochs, "learning_rate": train.pretrain_learning_rate, "k": train.k}
+            same = ("persistent", "sparsity", "sparsity_cost", "sparsity_kind", "weight_decay", "initial_biases")
+            before |= {name: getattr(train, name) for name in same}
+            pretrain(model, patches, **before, batch_size=train.batch_size, seed=seed)
+        fine = {"epochs": train.epochs, "batch_size": train.batch_size, "learning_rate": train.learning_rate}
+        fine |= {"label_smoothing": train.label_smoothing, "shift": train.shift}
+        rows = fit_classifier(model, patches, **fine, seed=seed)
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            model.save(path)
+        return model, float(rows[-1]["val_accuracy"])
+
+
+def digits(trainer: Trainer, seeds: list[int], say: Callable[[str], None]) -> dict[str, Any]:
+    """Return the test accuracy of each network and seed, means, and standard deviations."""
     found: dict[str, list[float]] = {name: [] for name in NETWORKS}
     seconds: dict[str, list[float]] = {name: [] for name in NETWORKS}
-    train = config.train
-    fine = {"epochs": train.epochs, "batch_size": train.batch_size, "learning_rate": train.learning_rate}
-    fine |= {"label_smoothing": train.label_smoothing, "shift": train.shift}
-    model_settings = config.model.model_dump()
-    plain = {name: model_settings[name] for name in ("filters", "kernel_sizes", "pool_sizes", "dropout")}
-    before = {"epochs": train.pretrain_epochs, "learning_rate": train.pretrain_learning_rate, "k": train.k}
-    same = ("persistent", "sparsity", "sparsity_cost", "sparsity_kind", "weight_decay", "initial_biases")
-    before |= {name: getattr(train, name) for name in same}
-    for seed in range(seeds):
+    for seed in seeds:
         for name in NETWORKS:
             start = time.perf_counter()
-            if name == "cnn":
-                model = build_cnn(patches.input_shape, patches.classes, **plain, seed=seed)
-            else:
-                model = build_cdbn(patches.input_shape, patches.classes, **model_settings, seed=seed)
-            if name == "cdbn":
-                pretrain(model, patches, **before, batch_size=train.batch_size, seed=seed)
-            rows = fit_classifier(model, patches, **fine, seed=seed)
-            found[name].append(round(rows[-1]["val_accuracy"], 4))
+            found[name].append(round(trainer.network(name, seed)[1], 4))
             seconds[name].append(round(time.perf_counter() - start, 1))
             say(f"seed {seed} {name}: {found[name][-1]:.4f} ({seconds[name][-1]} s)")
     return {
-        "clips": {"train": len(patches.train.y), "test": len(patches.test.y)},
+        "clips": {"train": len(trainer.patches.train.y), "test": len(trainer.patches.test.y)},
         "accuracy": found,
         "mean": {name: round(statistics.mean(values), 4) for name, values in found.items()},
         "deviation": {name: round(statistics.pstdev(values), 4) for name, values in found.items()},
@@ -63,23 +95,73 @@ def digits(corpus: Path, seeds: int, settings: list[str], say: Callable[[str], N
     }
 
 
+def units(trainer: Trainer, seeds: list[int], say: Callable[[str], None]) -> dict[str, Any]:
+    """Return what `summarise` says of each seed's patterns and of chance."""
+    from cepscope.invert.inversion import invert
+    from cepscope.maximize.engine import maximize
+    from cepscope.maximize.objectives import unit
+    from cepscope.maximize.transforms import Transforms
+    from cepscope.probe.evaluation import random_patterns, shuffled, summarise
+
+    patches, settings = trainer.patches, trainer.config.maximize.model_dump()
+    settings["transforms"] = Transforms(**settings["transforms"])
+    found: dict[str, Any] = {}
+    for seed in seeds:
+        model, accuracy = trainer.network("cdbn", seed)
+        strangers = (("cdbn", seed + 10), ("cnn", seed))
+        others = {f"{kind}{other}": trainer.network(kind, other)[0] for kind, other in strangers}
+        say(f"seed {seed}: accuracy {accuracy:.4f}")
+
+        def judged(patterns: Any, opposites: Any, model: Any = model, others: Any = others) -> dict[str, Any]:
+            sounds = invert(patterns, **trainer.config.invert.model_dump())
+            return summarise(model, patches, patterns, sounds, opposites=opposites, others=others)
+
+        def both(network: Any, seed: int = seed) -> tuple[Any, Any]:
+            most = maximize(network, patches, **settings, seed=seed)
+            away = [-unit(name) for name in most.units]
+            return most, maximize(network, patches, **{**settings, "objectives": away}, seed=seed)
+
+        start = time.perf_counter()
+        patterns, opposites = both(model)
+        entry: dict[str, Any] = {"accuracy": round(accuracy, 4)}
+        entry["patterns"] = judged(patterns, opposites)
+        say(f"seed {seed}: patterns ({time.perf_counter() - start:.0f} s) {entry['patterns']['layers']}")
+        entry["random_directions"] = judged(
+            random_patterns(patterns, patches, seed=1), random_patterns(patterns, patches, seed=2)
+        )
+        entry["shuffled_weights"] = judged(*both(shuffled(model, seed=seed)))
+        found[f"seed{seed}"] = entry
+        say(f"seed {seed}: done ({time.perf_counter() - start:.0f} s)")
+    return found
+
+
 def main() -> None:
     """Parse the command line and print."""
     shared = Path(os.environ.get("CEPSCOPE_SHARED", ROOT.parent / "shared"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["digits"])
-    parser.add_argument("--corpus", type=Path, default=shared / "corpora" / "fsdd")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("what", choices=["digits", "units"])
+    parser.add_argument("--corpus", default=str(shared / "corpora" / "fsdd"), help="a folder, or spoken-digits")
+    parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 1 2; of units: 1 2")
+    parser.add_argument("--cache", type=Path, help="keep features and networks there")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting, as of cepscope run"
     )
     parser.add_argument("--json", action="store_true", help="print JSON to stdout, and what is going on to stderr")
     options = parser.parse_args()
-    if not options.corpus.is_dir():
+    if options.corpus != "spoken-digits" and not Path(options.corpus).is_dir():
         parser.exit(1, f"There is no corpus at {options.corpus}; name its folder with --corpus.\n")
     stream = sys.stderr if options.json else sys.stdout
-    found = digits(options.corpus, options.seeds, options.set, lambda text: print(text, file=stream, flush=True))
-    print(json.dumps(found, indent=1) if options.json else f"mean over {options.seeds} seeds: {found['mean']}")
+    trainer = Trainer(options.corpus, options.set, options.cache)
+
+    def say(text: str) -> None:
+        print(text, file=stream, flush=True)
+
+    if options.what == "digits":
+        found = digits(trainer, options.seeds or [0, 1, 2], say)
+        print(json.dumps(found, indent=1) if options.json else f"mean: {found['mean']}")
+    else:
+        found = units(trainer, options.seeds or [1, 2], say)
+        print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

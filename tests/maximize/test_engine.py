@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,9 +13,12 @@ import tensorflow as tf
 import cepscope as cs
 from cepscope.corpora import Patches
 from cepscope.errors import CorruptArtifactError, ParameterError
+from cepscope.maximize import engine
 from cepscope.maximize.engine import maximize
+from cepscope.maximize.objectives import direction, objective_reader, objectives_of, unit
 from cepscope.maximize.parametrizations import parametrization
 from cepscope.maximize.patterns import Patterns
+from cepscope.maximize.transforms import Transforms
 from cepscope.maximize.units import unit_activations
 
 
@@ -148,3 +152,123 @@ def test_the_classic_mode_climbs_all_units_at_once_and_leaves_speech(
     assert np.median(np.sqrt(np.mean(found.x**2, axis=(1, 2, 3)))) > 5
     with pytest.raises(ParameterError, match="speech, classic"):
         maximize(digit_model, digit_patches, mode="plain")
+
+
+def test_equal_objectives_are_equal_only_with_equal_seeds(digit_model: keras.Model, digit_patches: Patches) -> None:
+    def one(seed: int, *names: str) -> np.ndarray:
+        objectives = [unit("crbm2:3").named(name) for name in names]
+        return maximize(digit_model, digit_patches, objectives=objectives, steps=8, components=40, seed=seed).x
+
+    # a start comes from seed and name: a pattern in a batch is the pattern by itself
+    twins = one(1, "a", "b")
+    # (products of another size round differently in float32, and Adam divides by small moments)
+    np.testing.assert_allclose(twins[0], one(1, "a")[0], atol=1e-5)
+    assert not np.allclose(twins[0], twins[1], atol=1e-2)
+    assert not np.allclose(one(2, "a"), twins[0], atol=1e-2)
+
+
+def test_minimising_goes_the_other_way(digit_model: keras.Model, digit_patches: Patches) -> None:
+    most, least = maximize(
+        digit_model, digit_patches, objectives=["logits:2", "-logits:2"], steps=30, components=60
+    ).activation * np.array([1, -1])  # the activation of an objective has its weights
+    real = unit_activations(digit_model, digit_patches.test.x, layers=["logits"])[:, 2]
+    assert least < real.min() < real.max() < most
+
+
+def test_composite_objectives_climb_and_are_kept(
+    digit_model: keras.Model, digit_patches: Patches, tmp_path: Path
+) -> None:
+    tells = 0.5 * unit("crbm2:1") - direction("crbm1", np.arange(6) - 2.5, tag="slope")
+    found = maximize(digit_model, digit_patches, objectives=[tells, "logits:2 - logits:3"], steps=20, components=60)
+    assert found.units == ("0.5 * crbm2:1 - direction(crbm1, slope)", "logits:2 - logits:3")
+    assert found.layers == ("crbm1", "logits")
+    assert found.indices == (-1, -1)
+    assert np.all(found.history[-1] > found.history[0] + 1)
+    found.save(tmp_path / "p.npz")
+    back = Patterns.load(tmp_path / "p.npz")
+    read = objective_reader(digit_model, objectives_of(back))
+    np.testing.assert_allclose(np.diag(read.measure(back.x)), found.activation, rtol=1e-5)
+
+
+def test_variants_differ_and_diversity_drives_them_apart(digit_model: keras.Model, digit_patches: Patches) -> None:
+    def likeness(weight: float) -> float:
+        found = maximize(
+            digit_model, digit_patches, objectives=["crbm2:0", "crbm2:4"], variants=3, diversity=weight,
+            steps=30, components=60,
+        )  # fmt: skip
+        assert found.units[:4] == ("crbm2:0#0", "crbm2:0#1", "crbm2:0#2", "crbm2:4#0")
+        x = (found.x - digit_patches.train.x.mean(axis=0)).reshape(2, 3, -1)
+        x /= np.linalg.norm(x, axis=2, keepdims=True)
+        return float(np.mean([np.triu(group @ group.T, 1).sum() / 3 for group in x]))
+
+    assert likeness(2.0) < likeness(0.0) - 0.1
+
+
+def test_of_restarts_the_best_is_kept(digit_model: keras.Model, digit_patches: Patches) -> None:
+    both: dict[str, Any] = {"layers": ["logits"], "steps": 8, "components": 40, "priors": {}}
+    one = maximize(digit_model, digit_patches, **both)
+    several = maximize(digit_model, digit_patches, restarts=4, **both)
+    assert several.units == one.units
+    # the score is what the activation says when there is no prior, and the first start is among the four
+    assert np.all(several.activation >= one.activation - 1e-4)
+    assert np.any(several.activation > one.activation + 1e-3)
+
+
+def test_who_finds_no_better_rests(digit_model: keras.Model, digit_patches: Patches) -> None:
+    done: list[int] = []
+    found = maximize(
+        digit_model, digit_patches, layers=["logits"], steps=400, components=20, patience=3,
+        progress=lambda now, _total: done.append(now),
+    )  # fmt: skip
+    assert done[-1] < 400
+    assert found.history.shape == (400, 10)
+
+
+def test_a_callback_sees_and_may_stop(digit_model: keras.Model, digit_patches: Patches) -> None:
+    seen: list[tuple[int, tuple[str, ...], int]] = []
+
+    def look(done: int, names: tuple[str, ...], activation: Any) -> bool:
+        seen.append((done, names[:1], len(activation)))
+        return done >= 32
+
+    found = maximize(digit_model, digit_patches, layers=["logits"], steps=64, components=20, callback=look)
+    assert seen == [(16, ("logits:0",), 10), (32, ("logits:0",), 10)]
+    assert np.array_equal(found.history[32:], np.repeat(found.history[31:32], 32, axis=0))
+
+
+def test_a_search_that_was_killed_goes_on_to_the_same_bits(
+    digit_model: keras.Model, digit_patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both: dict[str, Any] = {"steps": 40, "components": 30, "transforms": Transforms(shift=2, noise=0.1)}
+    monkeypatch.setattr(engine, "BATCH_BYTES", 4 * engine.VALUES_A_PATTERN * 960 * 10)  # 10 units a batch, of 24
+    expected = maximize(digit_model, digit_patches, **both)
+    path, calls = tmp_path / "search.npz", 0
+
+    class Killed(Exception):
+        pass
+
+    def kill(_done: int, _total: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls in (2, 5, 8):
+            raise Killed
+
+    found = None
+    for _ in range(4):
+        try:
+            found = maximize(digit_model, digit_patches, checkpoint=path, progress=kill, **both)
+        except Killed:
+            continue
+    assert found is not None
+    assert calls < 9 + 3 + 1  # nine calls in all, three of them twice
+    np.testing.assert_array_equal(found.x, expected.x)
+    np.testing.assert_array_equal(found.history, expected.history)
+    other = maximize(digit_model, digit_patches, checkpoint=path, **{**both, "seed": 1})
+    assert not np.array_equal(other.x, expected.x)
+
+
+def test_objectives_must_be_a_list_of_different_ones(digit_model: keras.Model, digit_patches: Patches) -> None:
+    with pytest.raises(ParameterError, match="list"):
+        maximize(digit_model, digit_patches, objectives="crbm1:0")
+    with pytest.raises(ParameterError, match="variants"):
+        maximize(digit_model, digit_patches, objectives=["crbm1:0", unit("crbm1:0")])

@@ -215,9 +215,9 @@ def score_units(
                 "natural_max": float(natural[i]),
                 "pattern_activation": float(pattern_own[i]),
                 "sound_activation": float(sound_own[i]),
-                "pattern_over_natural": _ratio(pattern_own[i] - rest[i], natural[i] - rest[i]),
-                "sound_over_natural": _ratio(sound_own[i] - rest[i], natural[i] - rest[i]),
-                "retention": _ratio(sound_own[i] - rest[i], pattern_own[i] - rest[i]),
+                "pattern_over_natural": ratio(pattern_own[i] - rest[i], natural[i] - rest[i]),
+                "sound_over_natural": ratio(sound_own[i] - rest[i], natural[i] - rest[i]),
+                "retention": ratio(sound_own[i] - rest[i], pattern_own[i] - rest[i]),
                 "naturalness_z": float(sound_z[i]),
                 "pattern_naturalness_z": float(pattern_z[i]),
                 "mfcc_relative_error": float(sounds.relative_error[i]),
@@ -230,7 +230,7 @@ def score_units(
     return UnitScores(tuple(rows), accuracy, best, taken)
 
 
-def _ratio(value: Any, reference: Any) -> float:
+def ratio(value: Any, reference: Any) -> float:
     """Divide activations above the mean; undefined where the reference does not rise above it."""
     return float(value) / float(reference) if reference > 0 else math.nan
 
