@@ -2,6 +2,7 @@
 
     pip install -e '.[bench]'
     python scripts/bench.py train --json
+    python scripts/bench.py maximize --json
 
 The peers take turns with cepscope, round by round, so that a busy machine slows both down; each figure is a median.
 """
@@ -11,15 +12,16 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from bench_maximize import bench_maximize
+from bench_timing import Run, alternate, sgemm_run
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -68,8 +70,6 @@ LEARNERGY = ("20x32x1_n128", "20x32x1_n512", "40x100x1_n64", "layer2", "full_hei
 TORCH = ("20x32x1_n128", "lee_audio")
 SGEMM = {"layer2": "layer2", "full_height": "full_height", "one_channel": "20x32x1_n512"}
 LEARNING_RATE, MOMENTUM = 0.01, 0.5
-
-Run = Callable[[], None]  # one epoch
 
 
 def cepscope_run(shape: Shape) -> Run:
@@ -206,33 +206,6 @@ class TorchCRBM:
                 self.step(self.x[batch])
 
 
-def seconds(run: Run) -> float:
-    """Return the wall time of one run."""
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def alternate(runs: dict[str, Run], rounds: int) -> dict[str, float]:
-    """Run all in turn, once to warm up and then `rounds` times; return the median seconds of each."""
-    for run in runs.values():
-        run()
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            times[name].append(seconds(run))
-    return {name: statistics.median(found) for name, found in times.items()}
-
-
-def sgemm_run(size: int = 2048) -> tuple[Run, float]:
-    """Return a product of two square float32 matrices and its floating-point operations."""
-    from cepscope.models.backend import tf
-
-    a = tf.random.stateless_normal((size, size), (0, 0))
-    product = tf.function(lambda x: tf.matmul(x, x))
-    return lambda: product(a), 2.0 * size**3
-
-
 def bench_train(rounds: int, only: list[str], say: Callable[[str], None]) -> dict[str, Any]:
     """Compare the training of single CRBMs; see the module's text for the peers."""
     out: dict[str, Any] = {"vs_learnergy": {}, "vs_torch": {}, "sgemm_share": {}, "images_per_second": {}, "bound": {}}
@@ -280,15 +253,24 @@ def bench_train(rounds: int, only: list[str], say: Callable[[str], None]) -> dic
 def main() -> None:
     """Parse the command line and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train"])
+    parser.add_argument("what", choices=["train", "maximize"])
     parser.add_argument("--json", action="store_true", help="print JSON to stdout, and what is going on to stderr")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", action="append", default=[], choices=list(SHAPES), help="this shape; may be repeated")
-    options = parser.parse_args()
-    stream = sys.stderr if options.json else sys.stdout
-    found = {"train": bench_train}[options.what](
-        options.rounds, options.only, lambda text: print(text, file=stream, flush=True)
+    parser.add_argument(
+        "--only", action="append", default=[], choices=list(SHAPES), help="train this shape; may be repeated"
     )
+    options = parser.parse_args()
+    if options.only and options.what != "train":
+        parser.error("--only is for train")
+    stream = sys.stderr if options.json else sys.stdout
+
+    def say(text: str) -> None:
+        print(text, file=stream, flush=True)
+
+    if options.what == "train":
+        found = bench_train(options.rounds, options.only, say)
+    else:
+        found = bench_maximize(options.rounds, say)
     if options.json:
         print(json.dumps(found, indent=1))
 

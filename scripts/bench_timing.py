@@ -1,0 +1,36 @@
+"""What every benchmark needs: runs in turn, medians, and the speed of a plain product of matrices."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+Run = Callable[[], object]
+
+
+def seconds(run: Run) -> float:
+    """Return the wall time of one run."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def alternate(runs: dict[str, Run], rounds: int) -> dict[str, float]:
+    """Run all in turn, once to warm up and then `rounds` times; return the median seconds of each."""
+    for run in runs.values():
+        run()
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            times[name].append(seconds(run))
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def sgemm_run(size: int = 2048) -> tuple[Run, float]:
+    """Return a product of two square float32 matrices and its floating-point operations."""
+    from cepscope.models.backend import tf
+
+    a = tf.random.stateless_normal((size, size), (0, 0))
+    product = tf.function(lambda x: tf.matmul(x, x))
+    return lambda: product(a), 2.0 * size**3
