@@ -5,7 +5,6 @@ Speed does not depend on what the network has learned, so its weights are random
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench_timing import Run, alternate, sgemm_run
+from bench_timing import Run, sgemm_run, turns
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -33,7 +32,7 @@ class Ascent:
 
     def __init__(self, model: Any, patches: Any, **settings: Any) -> None:
         self.model, self.patches, self.settings = model, patches, settings
-        self.loops: list[float] = []  # seconds, one a call
+        self.loops: list[float] = []  # seconds, one a call, the first of which warms up
 
     def __call__(self) -> None:
         """Call `maximize` and note the loop's time."""
@@ -51,11 +50,6 @@ class Ascent:
         if first == last:
             raise RuntimeError("Progress was reported once only, so the loop can't be told from what comes before it.")
         self.loops.append((end - start) / (last - first) * STEPS)
-
-    @property
-    def loop(self) -> float:
-        """Median seconds of all steps; the first call warms up."""
-        return statistics.median(self.loops[1:])
 
 
 def keras_vis_run(model: Any, seeds: dict[str, FloatArray], **settings: Any) -> Run:
@@ -143,59 +137,60 @@ def bench_maximize(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
     ours, bare = Ascent(model, patches), Ascent(model, patches, **BARE)
     sgemm, sgemm_flops = sgemm_run()
     logits = keras.Model(model.inputs[0], model.get_layer("logits").output)
-    found = alternate(
+    found = turns(
         {
             "cepscope": ours,
-            "cepscope_bare": bare,
-            "keras_vis": keras_vis_run(model, seeds),
-            "keras_vis_bare": keras_vis_run(model, seeds, **EVERYTHING_OFF),
-            **{f"classic_{name}": classic_run(model, name, seed) for name, seed in seeds.items()},
+            "bare": bare,
             "network": ascent_of(lambda x: logits(x, training=False), x),  # up to the logits, down to the input
             "units": ascent_of(reader.read, x),  # the same, with the pre-activations of all units
             "sgemm": sgemm,
+            "tf_keras_vis": keras_vis_run(model, seeds),
+            "tf_keras_vis_bare": keras_vis_run(model, seeds, **EVERYTHING_OFF),
+            **{f"classic_{name}": classic_run(model, name, seed) for name, seed in seeds.items()},
         },
         rounds,
     )
-    classic = sum(found[f"classic_{name}"] / SAMPLE * width for name, width in widths.items())
+    times = {name: np.array(values) for name, values in found.items()}
+    times |= {"loop": np.array(ours.loops[1:]), "loop_bare": np.array(bare.loops[1:])}
+    times["classic_one_by_one"] = sum(times[f"classic_{name}"] / SAMPLE * width for name, width in widths.items())
     flops = 2 * forward_flops(model) * count * STEPS  # the way down to the input costs what the way up does
-    rate, peak = flops / ours.loop, sgemm_flops / found["sgemm"]
+    times["at_sgemm_speed"] = flops / sgemm_flops * times["sgemm"]
+
+    def ratio(one: str, other: str, digits: int = 2) -> float:
+        return round(float(np.median(times[one] / times[other])), digits)  # of the same round: they share its weather
+
     # by elimination: what each part adds to the one before
     step = {
-        "all": ours.loop,
-        "network": found["network"],
-        "reading_all_units": found["units"] - found["network"],
-        "space_reach_and_adam": bare.loop - found["units"],
-        "priors": ours.loop - bare.loop,
+        "all": times["loop"],
+        "network": times["network"],
+        "reading_all_units": times["units"] - times["network"],
+        "space_reach_and_adam": times["loop_bare"] - times["units"],
+        "priors": times["loop"] - times["loop_bare"],
     }
-    out = {
-        "vs_tf_keras_vis": round(found["keras_vis"] / ours.loop, 2),
-        "vs_classic_one_by_one": round(classic / ours.loop, 2),
-        "prior_overhead": round(ours.loop / bare.loop, 3),
-        "seconds_per_pattern": round(found["cepscope"] / count, 4),
-        "flop_share": round(found["network"] / ours.loop, 3),  # the same operations in other times
-        "sgemm_share": round(rate / peak, 3),
-        "network_sgemm_share": round(flops / found["network"] / peak, 3),
-        "whole_call_vs_tf_keras_vis": round(found["keras_vis"] / found["cepscope"], 2),
-        "whole_call_vs_classic_one_by_one": round(classic / found["cepscope"], 2),
-        "bare_vs_bare_tf_keras_vis": round(found["keras_vis_bare"] / bare.loop, 2),
+    shown = ("cepscope", "loop", "loop_bare", "tf_keras_vis", "tf_keras_vis_bare", "classic_one_by_one")
+    out: dict[str, Any] = {
+        "vs_tf_keras_vis": ratio("tf_keras_vis", "loop"),
+        "vs_classic_one_by_one": ratio("classic_one_by_one", "loop"),
+        "prior_overhead": ratio("loop", "loop_bare", 3),
+        "seconds_per_pattern": round(float(np.median(times["cepscope"])) / count, 4),
+        "flop_share": ratio("network", "loop", 3),  # the same operations in another time
+        "sgemm_share": ratio("at_sgemm_speed", "loop", 3),
+        "network_sgemm_share": ratio("at_sgemm_speed", "network", 3),
+        "whole_call_vs_tf_keras_vis": ratio("tf_keras_vis", "cepscope"),
+        "whole_call_vs_classic_one_by_one": ratio("classic_one_by_one", "cepscope"),
+        "bare_vs_bare_tf_keras_vis": ratio("tf_keras_vis_bare", "loop_bare"),
         "units": count,
         "steps": STEPS,
+        "rounds": rounds,
         "classic_units_measured": SAMPLE * len(LAYERS),
-        "gflops": round(rate / 1e9, 1),
-        "sgemm_gflops": round(peak / 1e9, 1),
-        "step_ms": {name: round(1e3 * value / STEPS, 2) for name, value in step.items()},
-        "seconds": {
-            "cepscope": round(found["cepscope"], 3),
-            "cepscope_loop": round(ours.loop, 3),
-            "cepscope_loop_bare": round(bare.loop, 3),
-            "tf_keras_vis": round(found["keras_vis"], 3),
-            "tf_keras_vis_bare": round(found["keras_vis_bare"], 3),
-            "classic_one_by_one": round(classic, 3),
-        },
+        "gflops": round(flops / float(np.median(times["loop"])) / 1e9, 1),
+        "sgemm_gflops": round(sgemm_flops / float(np.median(times["sgemm"])) / 1e9, 1),
+        "step_ms": {name: round(1e3 * float(np.median(value)) / STEPS, 2) for name, value in step.items()},
+        "seconds": {name: round(float(np.median(times[name])), 3) for name in shown},
     }
     say(f"{count} units, {STEPS} steps: {out['seconds_per_pattern']} s a pattern, fitting and compiling included")
     for name, value in out["seconds"].items():
-        say(f"   {name:20} {value:8.2f} s   {value / ours.loop:6.2f} x cepscope's loop")
+        say(f"   {name:20}{value:8.2f} s{ratio(name, 'loop'):8.2f} x the loop")
     say("   a step of {all} ms: network {network}, reading all units {reading_all_units}".format(**out["step_ms"]))
     say("      space, reach and Adam {space_reach_and_adam}, priors {priors}".format(**out["step_ms"]))
     say(f"   {out['flop_share']:.1%} of the network's own speed, {out['sgemm_share']:.1%} of an sgemm peak")

@@ -16,15 +16,20 @@ def seconds(run: Run) -> float:
     return time.perf_counter() - start
 
 
-def alternate(runs: dict[str, Run], rounds: int) -> dict[str, float]:
-    """Run all in turn, once to warm up and then `rounds` times; return the median seconds of each."""
+def turns(runs: dict[str, Run], rounds: int) -> dict[str, list[float]]:
+    """Run all in turn, once to warm up and then `rounds` times; return the seconds of each, round by round."""
     for run in runs.values():
         run()
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
             times[name].append(seconds(run))
-    return {name: statistics.median(found) for name, found in times.items()}
+    return times
+
+
+def alternate(runs: dict[str, Run], rounds: int) -> dict[str, float]:
+    """Do as `turns` does; return the median seconds of each."""
+    return {name: statistics.median(found) for name, found in turns(runs, rounds).items()}
 
 
 def sgemm_run(size: int = 2048) -> tuple[Run, float]:
