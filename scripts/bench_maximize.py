@@ -17,7 +17,6 @@ from bench_timing import Run, sgemm_run, turns
 FloatArray = npt.NDArray[np.float32]
 
 STEPS = 64
-BARE: dict[str, Any] = {"time_smoothness": 0.0, "quefrency": 0.0}  # what switches every prior off
 SAMPLE = 2  # units a layer that climb one by one; a unit's time does not depend on which it is
 EVERYTHING_OFF: dict[str, Any] = {"input_modifiers": None, "regularizers": None}  # of tf-keras-vis
 LAYERS = ("crbm1", "crbm2", "logits")
@@ -123,18 +122,19 @@ def bench_maximize(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
     """Compare the ascents of all 82 units of the CDBN, with equal steps."""
     import cepscope as cs
     from cepscope.maximize import unit_reader
+    from cepscope.maximize.transforms import Transforms
     from cepscope.models.backend import keras, tf
 
     tf.get_logger().setLevel("ERROR")  # a note that functions are compiled anew, once a call
     patches = cs.extract(cs.load_corpus("spoken-digits"), cs.MfccSpec(sr=16000, n_mfcc=20, floor=1e-5))
     model = cs.build_cdbn(patches.input_shape, patches.classes)
     reader = unit_reader(model)
-    count = len(reader.units)
-    widths = {name: sum(unit.layer == name for unit in reader.units) for name in LAYERS}
+    count = len(reader.terms)
+    widths = {name: sum(unit.layer == name for unit in reader.terms) for name in LAYERS}
     x = np.random.default_rng(0).standard_normal((count, *patches.input_shape)).astype(np.float32)
     seeds = {name: x[:width] for name, width in widths.items()}
 
-    ours, bare = Ascent(model, patches), Ascent(model, patches, **BARE)
+    ours, bare = Ascent(model, patches), Ascent(model, patches, priors={}, transforms=Transforms())
     sgemm, sgemm_flops = sgemm_run()
     logits = keras.Model(model.inputs[0], model.get_layer("logits").output)
     found = turns(

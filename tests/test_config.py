@@ -117,7 +117,7 @@ def test_defaults_are_those_of_the_rooms() -> None:
     from cepscope.invert.inversion import invert
     from cepscope.maximize.engine import maximize
     from cepscope.maximize.priors import BUILDERS, DEFAULT_PRIORS
-    from cepscope.maximize.transforms import Transforms
+    from cepscope.maximize.transforms import DEFAULT_TRANSFORMS, Transforms
     from cepscope.models import build_cdbn, fit_classifier, pretrain
 
     config = RunConfig()
@@ -136,7 +136,7 @@ def test_defaults_are_those_of_the_rooms() -> None:
     priors = config.maximize.priors.model_dump()
     assert {name: weight for name, weight in priors.items() if weight} == DEFAULT_PRIORS
     assert set(priors) == set(BUILDERS)
-    assert Transforms(**config.maximize.transforms.model_dump()) == Transforms()
+    assert Transforms(**config.maximize.transforms.model_dump()) == DEFAULT_TRANSFORMS
 
 
 def test_every_setting_is_written() -> None:

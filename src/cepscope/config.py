@@ -126,7 +126,7 @@ class TransformsConfig(_Section):
     gain: NotNegative = 0.0
     warp: Share = 0.0
     mask: NaturalNumber = 0
-    noise: NotNegative = 0.0
+    noise: NotNegative = 0.5
 
 
 class MaximizeConfig(_Section):

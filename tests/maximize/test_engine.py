@@ -58,8 +58,29 @@ def test_a_unit_alone_gets_the_pattern_it_gets_among_others(
 ) -> None:
     alone = maximize(digit_model, digit_patches, layers=["logits"], steps=20, components=60, seed=4)
     first = patterns.units.index("logits:0")
-    # float32 sums run in another order in another batch; 20 Adam steps let that grow
-    np.testing.assert_allclose(patterns.x[first : first + len(alone)], alone.x, atol=1e-4)
+    own = slice(first, first + len(alone))
+    np.testing.assert_allclose(patterns.history[0, own], alone.history[0], atol=1e-6)  # one step: float32 sums
+    # sums run in another order in another batch; Adam, which divides by small moments, and the floor let that grow
+    np.testing.assert_allclose(patterns.history[:, own], alone.history, rtol=1e-3)
+    np.testing.assert_allclose(patterns.x[own], alone.x, atol=1e-2)
+
+
+def test_values_and_gradients_of_a_batch_are_those_of_each(digit_model: keras.Model, digit_patches: Patches) -> None:
+    read = objective_reader(digit_model, [unit("crbm2:1"), unit("logits:3")], speech=digit_patches.train.x)
+
+    def pull(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        with tf.GradientTape() as tape:
+            point = tf.constant(x)
+            tape.watch(point)
+            value = tf.reduce_sum(read.natural(point), axis=1)
+        return value.numpy(), tape.gradient(value, point).numpy()
+
+    x = digit_patches.test.x[:24]
+    values, gradients = pull(x)
+    for i in range(len(x)):
+        value, gradient = pull(x[i : i + 1])
+        np.testing.assert_allclose(values[i], value[0], atol=1e-6)  # in units of the best real clip
+        np.testing.assert_allclose(gradients[i], gradient[0], atol=1e-6)
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(
@@ -205,7 +226,8 @@ def test_variants_differ_and_diversity_drives_them_apart(digit_model: keras.Mode
 
 
 def test_of_restarts_the_best_is_kept(digit_model: keras.Model, digit_patches: Patches) -> None:
-    both: dict[str, Any] = {"layers": ["logits"], "steps": 8, "components": 40, "priors": {}}
+    both: dict[str, Any] = {"layers": ["logits"], "steps": 8, "components": 40}
+    both |= {"priors": {}, "transforms": Transforms()}
     one = maximize(digit_model, digit_patches, **both)
     several = maximize(digit_model, digit_patches, restarts=4, **both)
     assert several.units == one.units
@@ -217,7 +239,7 @@ def test_of_restarts_the_best_is_kept(digit_model: keras.Model, digit_patches: P
 def test_who_finds_no_better_rests(digit_model: keras.Model, digit_patches: Patches) -> None:
     done: list[int] = []
     found = maximize(
-        digit_model, digit_patches, layers=["logits"], steps=400, components=20, patience=3,
+        digit_model, digit_patches, layers=["logits"], steps=400, components=20, patience=3, transforms=Transforms(),
         progress=lambda now, _total: done.append(now),
     )  # fmt: skip
     assert done[-1] < 400
@@ -239,8 +261,8 @@ def test_a_callback_sees_and_may_stop(digit_model: keras.Model, digit_patches: P
 def test_a_search_that_was_killed_goes_on_to_the_same_bits(
     digit_model: keras.Model, digit_patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both: dict[str, Any] = {"steps": 40, "components": 30, "transforms": Transforms(shift=2, noise=0.1)}
-    monkeypatch.setattr(engine, "BATCH_BYTES", 4 * engine.VALUES_A_PATTERN * 960 * 10)  # 10 units a batch, of 24
+    both: dict[str, Any] = {"steps": 40, "components": 30, "layers": ["crbm2"]}
+    monkeypatch.setattr(engine, "BATCH_BYTES", 4 * engine.VALUES_A_PATTERN * 960 * 3)  # 3 units a batch, of 8
     expected = maximize(digit_model, digit_patches, **both)
     path, calls = tmp_path / "search.npz", 0
 

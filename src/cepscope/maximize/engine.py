@@ -27,7 +27,7 @@ from cepscope.maximize.parametrizations import Parametrization, parametrization
 from cepscope.maximize.patterns import Patterns
 from cepscope.maximize.priors import DEFAULT_PRIORS, Prior, build_priors
 from cepscope.maximize.reach import fit_reach
-from cepscope.maximize.transforms import DRAWS, Transforms, build_transform
+from cepscope.maximize.transforms import DEFAULT_TRANSFORMS, DRAWS, Transforms, build_transform
 from cepscope.maximize.units import all_units
 from cepscope.models.backend import tf
 from cepscope.models.checkpoint import key_of
@@ -60,7 +60,7 @@ def maximize(
     components: int = 600,
     shrinkage: float = 0.05,
     priors: Mapping[str, float] = DEFAULT_PRIORS,
-    transforms: Transforms | None = None,
+    transforms: Transforms = DEFAULT_TRANSFORMS,
     headroom: float = 3.0,
     restarts: int = 1,
     variants: int = 1,
@@ -101,8 +101,9 @@ def maximize(
         See `fit_patch_space`.
     priors : mapping of str to float
         Weights of priors, each of which scores 1 on real speech; see `cepscope.maximize.priors`.
-    transforms : Transforms, optional
-        Random changes at each step.
+    transforms : Transforms
+        Random changes at each step; by default some noise with the covariance of speech, without which other networks
+        hear less in the sounds. ``Transforms()`` is none.
     headroom : float
         Decibels by which patterns stay below the level of real speech; see `cepscope.maximize.reach`.
     restarts : int
@@ -151,7 +152,7 @@ def maximize(
             how,
             patches,
             build=(model, priors, headroom),
-            transforms=transforms or Transforms(),
+            transforms=transforms,
             learning_rate=learning_rate,
             diversity=diversity if variants > 1 else 0.0,
             variants=variants,
@@ -164,7 +165,7 @@ def maximize(
             "components": how.shape[0] if space == "speech" else components,
             "shrinkage": shrinkage,
             "priors": dict(priors),
-            "transforms": asdict(transforms or Transforms()),
+            "transforms": asdict(transforms),
             "headroom": headroom,
             "restarts": restarts,
             "variants": variants,
@@ -241,7 +242,7 @@ class _Search:
     shape: tuple[int, ...]  # of what a row starts from
     start: Callable[[FloatArray], list[Any]]  # standard normal numbers (n, *shape) to a state
     ascend: Callable[..., Any]  # (count, done, *state, draws, select) to (*state, trace)
-    finish: Callable[[list[Any]], tuple[FloatArray, FloatArray]]  # patterns and their scores
+    finish: Callable[[list[Any], FloatArray], tuple[FloatArray, FloatArray]]  # (state, select) to patterns and scores
     draws: int = 0  # random numbers a row and step
     normals: int = 0  # how many of them, at the end, are normal; the others are uniform in -1 to 1
     resting: Callable[[list[Any]], bool] = lambda _state: False
@@ -353,7 +354,7 @@ def _climb(
             break
         if done < steps:
             kept.leave(rows.start, done, state, history)
-    x, score = search.finish(state)
+    x, score = search.finish(state, select)
     best = score.reshape(-1, plan.restarts).argmax(axis=1) + np.arange(0, len(x), plan.restarts)
     trace = np.concatenate(history)
     full = np.concatenate([trace, np.repeat(trace[-1:], steps - len(trace), axis=0)])  # who rests stays where it is
@@ -376,7 +377,7 @@ def _classic_search(read: ObjectiveReader, patches: Patches, *, step: float) -> 
         shape=patches.input_shape,
         start=lambda noise: [tf.constant(CLASSIC_START * noise)],
         ascend=tf.function(ascend, jit_compile=False, reduce_retracing=True),
-        finish=lambda state: (state[0].numpy()[..., 0], np.zeros(len(state[0]), np.float32)),
+        finish=lambda state, _select: (state[0].numpy()[..., 0], np.zeros(len(state[0]), np.float32)),
     )
 
 
@@ -409,19 +410,27 @@ def _search(
         cosines = tf.matmul(flat, tf.stop_gradient(flat), transpose_b=True)  # (units, variants, variants)
         return tf.reshape((tf.reduce_sum(cosines, axis=2) - 1) / (variants - 1), [-1])
 
-    def objective(z: Any, draws: Any, select: Any) -> tuple[Any, Any]:
-        x = pattern(z)
-        seen = x if change is None else change(x, draws)
+    def judge(x: Any, seen: Any, select: Any) -> tuple[Any, Any]:
         own = tf.reduce_sum(read.natural(seen[..., None]) * select, axis=1)  # (batch,)
         return own, _rise(own) - _penalty(priors, x) - (diversity * likeness(x) if diversity else 0.0)
 
-    ascend = _compile_ascent(objective, how, learning_rate=learning_rate, patience=patience)
-    finish = tf.function(pattern, jit_compile=False, reduce_retracing=True)
+    def objective(z: Any, draws: Any, select: Any) -> tuple[Any, Any]:
+        x = pattern(z)
+        return judge(x, x if change is None else change(x, draws), select)
+
+    def finish(z: Any, select: Any) -> tuple[Any, Any]:
+        x = pattern(z)
+        return x, judge(x, x, select)[1]
+
+    ascend = _compile_ascent(
+        objective, how, learning_rate=learning_rate, patience=patience, is_random=change is not None
+    )
+    end = tf.function(finish, jit_compile=False, reduce_retracing=True)
     return _Search(
         shape=how.shape,
         start=lambda noise: _start(how.start * noise),
         ascend=ascend,
-        finish=lambda state: (finish(state[3]).numpy(), state[4].numpy()),
+        finish=lambda state, select: tuple(value.numpy() for value in end(state[3], tf.constant(select))),
         draws=DRAWS + transforms.normals if transforms else 0,
         normals=transforms.normals,
         resting=lambda state: bool(np.all(state[5].numpy() >= patience)),
@@ -447,9 +456,17 @@ def _start(z: FloatArray) -> list[Any]:
 
 
 def _compile_ascent(
-    objective: Callable[..., tuple[Any, Any]], how: Parametrization, *, learning_rate: float, patience: int
+    objective: Callable[..., tuple[Any, Any]],
+    how: Parametrization,
+    *,
+    learning_rate: float,
+    patience: int,
+    is_random: bool,
 ) -> Callable[..., Any]:
-    """Compile the loop: Adam on z, projected on the ball after each step, the best iterate kept."""
+    """Compile the loop: Adam on z, projected on the ball after each step, the best iterate kept.
+
+    Of random scores the best is but the luckiest, so then it is the last iterate that is kept.
+    """
     wide = (slice(None), *(None,) * len(how.shape))  # (batch,) to (batch, 1, ...)
 
     def ascend(
@@ -461,11 +478,11 @@ def _compile_ascent(
                 tape.watch(z)
                 own, score = objective(z, draws[i], select)
             gradient = tape.gradient(score, z)
-            better = (score > best_score) & (stale < patience)
+            better = (is_random | (score > best_score)) & (stale < patience)
             clearly = score > best_score + IMPROVEMENT * tf.maximum(1.0, tf.abs(best_score))
             stale = tf.where(clearly & better, 0, stale + 1)
             best = tf.where(better[wide], z, best)
-            best_score = tf.where(better, score, best_score)
+            best_score = tf.where(better, tf.maximum(score, best_score), best_score)
             trace = trace.write(i, own)
             step = tf.cast(done + i + 1, tf.float32)
             m = BETA1 * m + (1 - BETA1) * gradient

@@ -71,6 +71,9 @@ class Transforms:
         return COMPONENTS if self.noise else 0
 
 
+DEFAULT_TRANSFORMS = Transforms(noise=0.5)
+
+
 def build_transform(settings: Transforms, patches: Patches) -> Transform:
     """Return the transform of patterns (n, rows, frames) by draws (n, DRAWS + normals); differentiable in the patterns.
 
