@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench_timing import Run, sgemm_run, turns
+from bench_timing import Run, busy_elsewhere, sgemm_run, turns
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -137,6 +137,7 @@ def bench_maximize(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
     ours, bare = Ascent(model, patches), Ascent(model, patches, priors={}, transforms=Transforms())
     sgemm, sgemm_flops = sgemm_run()
     logits = keras.Model(model.inputs[0], model.get_layer("logits").output)
+    elsewhere = busy_elsewhere()
     found = turns(
         {
             "cepscope": ours,
@@ -150,6 +151,7 @@ def bench_maximize(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
         },
         rounds,
     )
+    others = elsewhere()
     times = {name: np.array(values) for name, values in found.items()}
     times |= {"loop": np.array(ours.loops[1:]), "loop_bare": np.array(bare.loops[1:])}
     times["classic_one_by_one"] = sum(times[f"classic_{name}"] / SAMPLE * width for name, width in widths.items())
@@ -182,6 +184,7 @@ def bench_maximize(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
         "units": count,
         "steps": STEPS,
         "rounds": rounds,
+        "cores_busy_elsewhere": others,
         "classic_units_measured": SAMPLE * len(LAYERS),
         "gflops": round(flops / float(np.median(times["loop"])) / 1e9, 1),
         "sgemm_gflops": round(sgemm_flops / float(np.median(times["sgemm"])) / 1e9, 1),
@@ -194,4 +197,5 @@ def bench_maximize(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
     say("   a step of {all} ms: network {network}, reading all units {reading_all_units}".format(**out["step_ms"]))
     say("      space, reach and Adam {space_reach_and_adam}, priors {priors}".format(**out["step_ms"]))
     say(f"   {out['flop_share']:.1%} of the network's own speed, {out['sgemm_share']:.1%} of an sgemm peak")
+    say(f"   other processes kept {others} cores busy")
     return out

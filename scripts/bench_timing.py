@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 Run = Callable[[], object]
 
@@ -30,6 +32,23 @@ def turns(runs: dict[str, Run], rounds: int) -> dict[str, list[float]]:
 def alternate(runs: dict[str, Run], rounds: int) -> dict[str, float]:
     """Do as `turns` does; return the median seconds of each."""
     return {name: statistics.median(found) for name, found in turns(runs, rounds).items()}
+
+
+def busy_elsewhere() -> Callable[[], float | None]:
+    """Start counting; the result tells how many cores other processes have kept busy since, None where unknown.
+
+    Runs on several threads lose more to others than runs on one: above a few tenths of a core, distrust the figures.
+    """
+    stat = Path("/proc/stat")
+
+    def busy() -> float:
+        user, nice, system = stat.read_text().split()[1:4]
+        return (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK") - time.process_time()
+
+    if not stat.exists():
+        return lambda: None
+    wall, before = time.perf_counter(), busy()
+    return lambda: round(max(0.0, busy() - before) / (time.perf_counter() - wall), 2)
 
 
 def sgemm_run(size: int = 2048) -> tuple[Run, float]:
