@@ -13,6 +13,7 @@ from cepscope.errors import ParameterError
 from cepscope.features import mfcc_to_log_mel
 from cepscope.maximize.engine import maximize
 from cepscope.maximize.parametrizations import NAMES, parametrization
+from cepscope.maximize.transforms import Transforms
 from cepscope.models import build_cnn, top_down
 
 
@@ -96,7 +97,7 @@ def test_what_does_not_fit_is_refused(digit_patches: Patches) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "speech"])
 def test_every_one_climbs(name: str, digit_patches: Patches, digit_model: keras.Model) -> None:
-    found = maximize(digit_model, digit_patches, layers=["logits"], space=name, steps=12, priors={})
+    found = maximize(digit_model, digit_patches, layers=["logits"], space=name, steps=12, priors={}, transforms=Transforms())
     assert found.settings["space"] == name
     assert np.isfinite(found.x).all()
     assert np.mean(found.history[-1] > found.history[0]) > 0.8
