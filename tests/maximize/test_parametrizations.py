@@ -97,7 +97,9 @@ def test_what_does_not_fit_is_refused(digit_patches: Patches) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "speech"])
 def test_every_one_climbs(name: str, digit_patches: Patches, digit_model: keras.Model) -> None:
-    found = maximize(digit_model, digit_patches, layers=["logits"], space=name, steps=12, priors={}, transforms=Transforms())
+    found = maximize(
+        digit_model, digit_patches, layers=["logits"], space=name, steps=12, priors={}, transforms=Transforms()
+    )
     assert found.settings["space"] == name
     assert np.isfinite(found.x).all()
     assert np.mean(found.history[-1] > found.history[0]) > 0.8
