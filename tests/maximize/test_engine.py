@@ -68,17 +68,18 @@ def test_a_unit_alone_gets_the_pattern_it_gets_among_others(
 def test_values_and_gradients_of_a_batch_are_those_of_each(digit_model: keras.Model, digit_patches: Patches) -> None:
     read = objective_reader(digit_model, [unit("crbm2:1"), unit("logits:3")], speech=digit_patches.train.x)
 
-    def pull(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def pull(x: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with tf.GradientTape() as tape:
             point = tf.constant(x)
             tape.watch(point)
-            value = tf.reduce_sum(read.natural(point), axis=1)
+            value = read.own(point, owner)
         return value.numpy(), tape.gradient(value, point).numpy()
 
     x = digit_patches.test.x[:24]
-    values, gradients = pull(x)
+    owner = np.arange(len(x)) % 2  # not in the order of layers
+    values, gradients = pull(x, owner)
     for i in range(len(x)):
-        value, gradient = pull(x[i : i + 1])
+        value, gradient = pull(x[i : i + 1], owner[i : i + 1])
         np.testing.assert_allclose(values[i], value[0], atol=1e-6)  # in units of the best real clip
         np.testing.assert_allclose(gradients[i], gradient[0], atol=1e-6)
 

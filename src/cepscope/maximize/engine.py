@@ -35,6 +35,9 @@ from cepscope.models.checkpoint import key_of
 FloatArray = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 Callback = Callable[[int, tuple[str, ...], FloatArray], bool | None]
+IntArray = npt.NDArray[np.intp]
+Ascend = Callable[..., Any]  # (count, done, *state, draws) to (*state, trace)
+Finish = Callable[[list[Any]], tuple[FloatArray, FloatArray]]  # a state to patterns (n, n_mfcc, frames) and scores
 
 MODES = ("speech", "classic")
 CLASSIC_START = 0.3  # root mean square of the classic recipe's noise
@@ -177,7 +180,7 @@ def maximize(
     if checkpoint is not None:
         state = key_of(patches.train.x, read.weights, *model.get_weights(), names=read.names, **settings)
     kept = _Kept(None if checkpoint is None else Path(checkpoint), state)
-    x, history = _run(search, plan, read, patches.input_shape, steps, kept, callback, progress)
+    x, history = _run(search, plan, patches.input_shape, steps, kept, callback, progress)
     owner = plan.owner[:: plan.restarts]
     own = read.measure(x)[np.arange(len(x)), owner]
     plain, vectors = to_plain([wanted[i] for i in owner])
@@ -241,8 +244,7 @@ class _Search:
 
     shape: tuple[int, ...]  # of what a row starts from
     start: Callable[[FloatArray], list[Any]]  # standard normal numbers (n, *shape) to a state
-    ascend: Callable[..., Any]  # (count, done, *state, draws, select) to (*state, trace)
-    finish: Callable[[list[Any], FloatArray], tuple[FloatArray, FloatArray]]  # (state, select) to patterns and scores
+    compile: Callable[[IntArray], tuple[Ascend, Finish]]  # for rows with these objectives
     draws: int = 0  # random numbers a row and step
     normals: int = 0  # how many of them, at the end, are normal; the others are uniform in -1 to 1
     resting: Callable[[list[Any]], bool] = lambda _state: False
@@ -297,7 +299,6 @@ class _Kept:
 def _run(
     search: _Search,
     plan: _Plan,
-    read: ObjectiveReader,
     input_shape: tuple[int, int, int],
     steps: int,
     kept: _Kept,
@@ -318,7 +319,7 @@ def _run(
                 if progress:
                     progress(steps * number + done, total)
 
-            found = _climb(search, plan, read, rows, steps, kept, callback, report)
+            found = _climb(search, plan, rows, steps, kept, callback, report)
             kept.finish(first, *found)
         xs.append(found[0])
         histories.append(found[1])
@@ -328,7 +329,6 @@ def _run(
 def _climb(
     search: _Search,
     plan: _Plan,
-    read: ObjectiveReader,
     rows: range,
     steps: int,
     kept: _Kept,
@@ -336,7 +336,7 @@ def _climb(
     report: Callable[[int], None],
 ) -> tuple[FloatArray, FloatArray]:
     """Climb for one batch; of each pattern's restarts return the best."""
-    select = read.weights[plan.owner[rows.start : rows.stop]].astype(np.float32)  # (batch, terms)
+    ascend, finish = search.compile(plan.owner[rows.start : rows.stop])
     names = tuple(plan.names[row // plan.restarts] for row in rows)
     left = kept.left(rows.start)
     if left is None:
@@ -346,7 +346,7 @@ def _climb(
     while done < steps and not search.resting(state):
         count = min(STEPS_PER_CALL, steps - done)
         draws = np.stack([_draws(plan.generator(row, 1, done), count, search) for row in rows], axis=1)
-        *state, trace = search.ascend(tf.constant(count), tf.constant(done), *state, tf.constant(draws), select)
+        *state, trace = ascend(tf.constant(count), tf.constant(done), *state, tf.constant(draws))
         history.append(trace.numpy())
         done += count
         report(done)
@@ -354,7 +354,7 @@ def _climb(
             break
         if done < steps:
             kept.leave(rows.start, done, state, history)
-    x, score = search.finish(state, select)
+    x, score = finish(state)
     best = score.reshape(-1, plan.restarts).argmax(axis=1) + np.arange(0, len(x), plan.restarts)
     trace = np.concatenate(history)
     full = np.concatenate([trace, np.repeat(trace[-1:], steps - len(trace), axis=0)])  # who rests stays where it is
@@ -370,15 +370,22 @@ def _draws(rng: np.random.Generator, count: int, search: _Search) -> FloatArray:
 
 
 def _classic_search(read: ObjectiveReader, patches: Patches, *, step: float) -> _Search:
-    def ascend(count: Any, _done: Any, x: Any, _draws: Any, select: Any) -> tuple[Any, Any]:
-        return climb(lambda p: tf.reduce_sum(read.natural(p) * select, axis=1), x, count, step)
+    def compile_batch(owner: IntArray) -> tuple[Ascend, Finish]:
+        def ascend(count: Any, _done: Any, x: Any, _draws: Any) -> tuple[Any, Any]:
+            return climb(lambda p: read.own(p, owner), x, count, step)
+
+        return _compiled(ascend), lambda state: (state[0].numpy()[..., 0], np.zeros(len(state[0]), np.float32))
 
     return _Search(
         shape=patches.input_shape,
         start=lambda noise: [tf.constant(CLASSIC_START * noise)],
-        ascend=tf.function(ascend, jit_compile=False, reduce_retracing=True),
-        finish=lambda state, _select: (state[0].numpy()[..., 0], np.zeros(len(state[0]), np.float32)),
+        compile=compile_batch,
     )
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    compiled: Callable[..., Any] = tf.function(function, jit_compile=False, reduce_retracing=True)
+    return compiled
 
 
 def _search(
@@ -410,27 +417,28 @@ def _search(
         cosines = tf.matmul(flat, tf.stop_gradient(flat), transpose_b=True)  # (units, variants, variants)
         return tf.reshape((tf.reduce_sum(cosines, axis=2) - 1) / (variants - 1), [-1])
 
-    def judge(x: Any, seen: Any, select: Any) -> tuple[Any, Any]:
-        own = tf.reduce_sum(read.natural(seen[..., None]) * select, axis=1)  # (batch,)
+    def judge(x: Any, seen: Any, owner: IntArray) -> tuple[Any, Any]:
+        own = read.own(seen[..., None], owner)  # (batch,)
         return own, _rise(own) - _penalty(priors, x) - (diversity * likeness(x) if diversity else 0.0)
 
-    def objective(z: Any, draws: Any, select: Any) -> tuple[Any, Any]:
-        x = pattern(z)
-        return judge(x, x if change is None else change(x, draws), select)
+    def compile_batch(owner: IntArray) -> tuple[Ascend, Finish]:
+        def objective(z: Any, draws: Any) -> tuple[Any, Any]:
+            x = pattern(z)
+            return judge(x, x if change is None else change(x, draws), owner)
 
-    def finish(z: Any, select: Any) -> tuple[Any, Any]:
-        x = pattern(z)
-        return x, judge(x, x, select)[1]
+        def end(z: Any) -> tuple[Any, Any]:
+            x = pattern(z)
+            return x, judge(x, x, owner)[1]
 
-    ascend = _compile_ascent(
-        objective, how, learning_rate=learning_rate, patience=patience, is_random=change is not None
-    )
-    end = tf.function(finish, jit_compile=False, reduce_retracing=True)
+        finish = _compiled(end)
+        return _ascent(
+            objective, how, learning_rate=learning_rate, patience=patience, is_random=change is not None
+        ), lambda state: tuple(value.numpy() for value in finish(state[3]))
+
     return _Search(
         shape=how.shape,
         start=lambda noise: _start(how.start * noise),
-        ascend=ascend,
-        finish=lambda state, select: tuple(value.numpy() for value in end(state[3], tf.constant(select))),
+        compile=compile_batch,
         draws=DRAWS + transforms.normals if transforms else 0,
         normals=transforms.normals,
         resting=lambda state: bool(np.all(state[5].numpy() >= patience)),
@@ -455,14 +463,14 @@ def _start(z: FloatArray) -> list[Any]:
     return [tf.constant(z), zeros, zeros, tf.constant(z), tf.fill([len(z)], -np.inf), tf.zeros(len(z), tf.int32)]
 
 
-def _compile_ascent(
+def _ascent(
     objective: Callable[..., tuple[Any, Any]],
     how: Parametrization,
     *,
     learning_rate: float,
     patience: int,
     is_random: bool,
-) -> Callable[..., Any]:
+) -> Ascend:
     """Compile the loop: Adam on z, projected on the ball after each step, the best iterate kept.
 
     Of random scores the best is but the luckiest, so then it is the last iterate that is kept.
@@ -470,13 +478,13 @@ def _compile_ascent(
     wide = (slice(None), *(None,) * len(how.shape))  # (batch,) to (batch, 1, ...)
 
     def ascend(
-        count: Any, done: Any, z: Any, m: Any, v: Any, best: Any, best_score: Any, stale: Any, draws: Any, select: Any
+        count: Any, done: Any, z: Any, m: Any, v: Any, best: Any, best_score: Any, stale: Any, draws: Any
     ) -> tuple[Any, ...]:
         trace = tf.TensorArray(tf.float32, size=count)
         for i in tf.range(count):
             with tf.GradientTape() as tape:
                 tape.watch(z)
-                own, score = objective(z, draws[i], select)
+                own, score = objective(z, draws[i])
             gradient = tape.gradient(score, z)
             better = (is_random | (score > best_score)) & (stale < patience)
             clearly = score > best_score + IMPROVEMENT * tf.maximum(1.0, tf.abs(best_score))
@@ -491,8 +499,7 @@ def _compile_ascent(
             z = tf.where((stale < patience)[wide], how.project(moved), z)
         return z, m, v, best, best_score, stale, trace.stack()
 
-    compiled: Callable[..., Any] = tf.function(ascend, jit_compile=False, reduce_retracing=True)
-    return compiled
+    return _compiled(ascend)
 
 
 def _check(**settings: float) -> None:

@@ -446,6 +446,7 @@ class ObjectiveReader:
 
     Attributes
     ----------
+    model : keras.Model
     names : tuple of str
     weights : array [shape=(objectives, terms)]
     terms : Reader
@@ -453,15 +454,44 @@ class ObjectiveReader:
         Each term's mean over real speech, and how far the best real clip rises above it.
     """
 
+    model: Any
     names: tuple[str, ...]
     weights: npt.NDArray[np.float64]
     terms: Reader
     rest: FloatArray
     scale: FloatArray
 
-    def natural(self, x: Any) -> Any:
-        """Return every term of a tensor (n, n_mfcc, frames, 1) in units of real speech: (n, terms); differentiable."""
-        return (self.terms.read(x) - self.rest) / self.scale
+    def own(self, x: Any, owner: npt.NDArray[np.intp]) -> Any:
+        """Return one objective of each input, every term in units of real speech; differentiable.
+
+        Parameters
+        ----------
+        x : tensor [shape=(n, n_mfcc, frames, 1)]
+        owner : array of int [shape=(n,)]
+            Which objective. Inputs go up the network only as far as theirs needs.
+
+        Returns
+        -------
+        tensor [shape=(n,)]
+        """
+        kinds: dict[frozenset[str], list[int]] = {}
+        for row, i in enumerate(owner):
+            kinds.setdefault(frozenset(self.terms.terms[j].layer for j in np.flatnonzero(self.weights[i])), []).append(
+                row
+            )
+        order = np.concatenate(list(kinds.values()))
+        sorts = bool(np.any(np.diff(order) != 1))
+        if sorts:
+            x = tf.gather(tf.reshape(x, tf.shape(x)), order)  # a reshape's gradient is dense, a gather's is not
+        parts = tf.split(x, [len(rows) for rows in kinds.values()])
+        found = []
+        for part, rows in zip(parts, kinds.values(), strict=True):
+            weights = self.weights[owner[rows]].astype(np.float32)  # (rows, terms)
+            used = np.flatnonzero(weights.any(axis=0))
+            values = reader(self.model, [self.terms.terms[j] for j in used]).read(part)
+            found.append(tf.reduce_sum((values - self.rest[used]) / self.scale[used] * weights[:, used], axis=1))
+        together = tf.concat(found, axis=0)
+        return tf.gather(together, np.argsort(order)) if sorts else together
 
     def measure(self, x: npt.ArrayLike) -> FloatArray:
         """Return every objective of every input (n, n_mfcc, frames, 1), in the network's own units: (n, objectives)."""
@@ -492,4 +522,4 @@ def objective_reader(
         real = read.measure(speech)
         rest = real.mean(axis=0)
         scale = np.maximum(real.max(axis=0) - rest, SMALL)
-    return ObjectiveReader(tuple(one.name for one in objectives), weights, read, rest, scale)
+    return ObjectiveReader(model, tuple(one.name for one in objectives), weights, read, rest, scale)

@@ -53,17 +53,27 @@ class Seen:
         self.value = value
 
     @cached_property
-    def map(self) -> Any:
-        """Return the activations (batch, place..., units), of a dense layer (batch, units)."""
+    def _both(self) -> tuple[Any, Any]:
         if hasattr(self.layer, "pre_activation"):
-            return self.layer.pre_activation(self.value)
+            found: tuple[Any, Any] = self.layer.pre_activation_and_output(self.value)
+            return found
         activation = self.layer.activation
         self.layer.activation = keras.activations.linear  # the layer's own arithmetic, without its non-linearity
         try:
             out = self.layer(self.value)
         finally:
             self.layer.activation = activation
-        return out if len(out.shape) < MAP_RANK else tf.nn.softplus(out)
+        return (out if len(out.shape) < MAP_RANK else tf.nn.softplus(out)), activation(out)
+
+    @property
+    def map(self) -> Any:
+        """Return the activations (batch, place..., units), of a dense layer (batch, units)."""
+        return self._both[0]
+
+    @property
+    def output(self) -> Any:
+        """Return what the layer gives to those above it."""
+        return self._both[1]
 
     def mean(self, border: int = 0) -> Any:
         """Return each unit's mean over its map (batch, units), without `border` places at each edge."""
@@ -295,22 +305,35 @@ def reader(model: Any, terms: Sequence[Term]) -> Reader:
     terms : sequence of Term
         Resolved.
     """
-    layers = {term.layer: model.get_layer(term.layer) for term in terms}
-    inputs = keras.Model(model.inputs[0], [layer.input for layer in layers.values()])
+    names = {term.layer for term in terms}
+    layers = [layer for layer in model.layers if layer.name in names]  # in the model's order: from below
+    # what lies between one read layer and the next, so that no layer is computed twice
+    ways = [
+        _way([model.inputs[0], *(below.output for below in layers[:i])], layer.input) for i, layer in enumerate(layers)
+    ]
     groups: dict[Any, list[int]] = {}
     for i, term in enumerate(terms):
         groups.setdefault((type(term), term.layer, term.together), []).append(i)
     order = np.argsort([i for group in groups.values() for i in group])
 
     def read(x: Any) -> Any:
-        values = inputs(x, training=False)
-        values = values if isinstance(values, list | tuple) else [values]
-        seen = {name: Seen(layer, value) for (name, layer), value in zip(layers.items(), values, strict=True)}
+        seen: dict[str, Seen] = {}
+        for layer, way in zip(layers, ways, strict=True):
+            seen[layer.name] = Seen(layer, way([x, *(below.output for below in seen.values())]))
         parts = [key[0].read([terms[i] for i in group], seen[key[1]]) for key, group in groups.items()]
         together = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
         return together if np.all(np.diff(order) == 1) else tf.gather(together, order, axis=1)
 
     return Reader(tuple(terms), read)
+
+
+def _way(sources: list[Any], target: Any) -> Callable[[list[Any]], Any]:
+    """Return the part of a model between tensors of its graph and another one."""
+    for i, source in enumerate(sources):
+        if source is target:
+            return lambda values: values[i]
+    part = keras.Model(sources, target)
+    return lambda values: part(values, training=False)
 
 
 def unit_reader(model: Any, layers: str | Sequence[str] = "all") -> Reader:

@@ -294,6 +294,14 @@ class ConvolutionalRBM(keras.layers.Layer):
         blocks, conv = self.hidden_blocks(v)
         return conv.pooled(self.family.log_partition(blocks))
 
+    def pre_activation_and_output(self, v: Any) -> tuple[Any, Any]:
+        """Return `pre_activation` and what the layer gives when called, in little more than the time of one of them."""
+        blocks, conv = self.hidden_blocks(v)
+        shares = conv.pooled(self.family.log_partition(blocks))
+        if self.family is pooling:
+            return shares, pooling.is_on(shares)
+        return shares, conv.pooled(self.family.pooled(blocks))
+
     def free_energy(self, v: Any) -> Any:
         """Return F(v), with exp(-F) the unnormalised probability of v: (n,)."""
         v = tf.convert_to_tensor(v, self.compute_dtype)

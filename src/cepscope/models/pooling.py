@@ -47,7 +47,12 @@ def means(blocks: Any) -> Any:
 
 def pooled(blocks: Any) -> Any:
     """Return the probability of each pooling unit to be on: 1 - P(all off), (p*q, ...) to (...)."""
-    return -tf.math.expm1(-log_partition(blocks))
+    return is_on(log_partition(blocks))
+
+
+def is_on(log_partition: Any) -> Any:
+    """Return the same, given what `log_partition` gives."""
+    return -tf.math.expm1(-log_partition)
 
 
 def sample(blocks: Any, means: Any, seed: Any) -> Any:
