@@ -49,6 +49,19 @@ def test_what_is_read_is_the_sum_of_its_terms(digit_model: keras.Model, digit_pa
     np.testing.assert_allclose(found, 0.5 * second[:, 1] - 3 * first[:, 2] + classes[:, 4], rtol=1e-5, atol=1e-5)
 
 
+def test_ones_own_objective_is_what_the_whole_network_gives(digit_model: keras.Model, digit_patches: Patches) -> None:
+    x, speech = digit_patches.test.x[:9], digit_patches.train.x[:60]
+    wanted = [
+        unit("logits:3"), -2 * unit("crbm2:5"), unit("crbm1:0"), unit("crbm2:1", border=1), unit("crbm1:2@1,4"),
+        unit("crbm2:1") - 0.5 * unit("logits:2"), unit("crbm1:3"), ob.layer("crbm1"), ob.probability("crbm2:2"),
+    ]  # fmt: skip
+    read = objective_reader(digit_model, wanted, speech=speech)
+    natural = (read.terms.measure(x) - read.rest) / read.scale @ read.weights.T  # (inputs, objectives)
+    owner = np.array([5, 2, 0, 8, 1, 7, 3, 4, 6])
+    expected = natural[np.arange(9), owner]
+    np.testing.assert_allclose(read.own(tf.constant(x), owner), expected, rtol=1e-4, atol=1e-5)  # float32 sums
+
+
 def test_every_term_is_its_definition(digit_model: keras.Model, digit_patches: Patches) -> None:
     x, speech = digit_patches.test.x[:5], digit_patches.train.x[:40]
     values = maps(digit_model, "crbm2", x)

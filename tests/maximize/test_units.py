@@ -60,6 +60,19 @@ def test_crbm_filters_read_the_log_partition_of_their_blocks() -> None:
     np.testing.assert_allclose(unit_activations(model, x, layers=["crbm1"]), expected, atol=1e-5)
 
 
+def test_layers_are_read_where_ways_part_and_meet() -> None:
+    inputs = keras.Input((6, 9, 1))
+    one = keras.layers.Conv2D(2, 3, padding="same", activation="relu", name="one")(inputs)
+    two = keras.layers.Conv2D(2, 3, padding="same", activation="tanh", name="two")(one)
+    three = keras.layers.Conv2D(3, 2, name="three")(keras.layers.Add()([one, two, inputs]))
+    model = keras.Model(inputs, keras.layers.Dense(4, name="classes")(keras.layers.Flatten()(three)))
+    x = np.random.default_rng(0).standard_normal((5, 6, 9, 1)).astype(np.float32)
+    together = unit_activations(model, x)
+    alone = [unit_activations(model, x, layers=[name]) for name in ("one", "two", "three", "classes")]
+    np.testing.assert_allclose(together, np.concatenate(alone, axis=1), atol=1e-5)
+    np.testing.assert_allclose(together[:, -4:], model(x), atol=1e-5)
+
+
 def test_batching_does_not_matter(plain_cnn: keras.Model) -> None:
     x = np.random.default_rng(0).standard_normal((7, 6, 9, 1)).astype(np.float32)
     whole = unit_activations(plain_cnn, x)

@@ -381,6 +381,25 @@ def test_gradients_with_scales_channels_and_either_kind_of_hidden_units(
             np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("hidden", ["binary", "relu"])
+@pytest.mark.parametrize(("channels", "height"), [(1, 3), (3, 3), (2, 7)])
+def test_parts_of_what_a_layer_computes_are_those_of_the_whole(
+    padding: str, hidden: str, channels: int, height: int
+) -> None:
+    rbm = ConvolutionalRBM(4, (height, 4), pool_size=(1, 2), hidden=hidden, padding=padding, weight_scale=0.6)
+    v = np.random.default_rng(0).standard_normal((5, 7, 11, channels)).astype(np.float32)
+    output = rbm(v)
+    whole = rbm.pre_activation(v)
+    both = rbm.pre_activation_and_output(v)
+    np.testing.assert_array_equal(both[0], whole)
+    np.testing.assert_allclose(both[1], output, rtol=1e-6)  # elsewhere in memory, rounded otherwise
+    filters = [3, 0, 2, 2, 1]
+    own = rbm.pre_activation_of(v, filters)
+    # the same sums in another order, in float32
+    np.testing.assert_allclose(own, np.asarray(whole)[np.arange(5), :, :, filters], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("size", [(7, 9), (6, 6), (5, 11)])
 @pytest.mark.parametrize("pool", [(1, 1), (2, 2), (1, 3), (3, 2)])

@@ -81,19 +81,23 @@ class PatchMixture:
         rows, frames = x.shape[1], x.shape[2]
         starts = range(0, frames - self.width + 1, self.stride)
         size, count, kept = rows * self.width, len(starts), self.directions.shape[1]
-        quiet = tf.cast(tf.reduce_all(tf.abs(x - self.silence[:, None]) < STILL, axis=1), tf.float32)  # (n, frames)
-        patches = tf.stack([x[:, :, s : s + self.width] for s in starts], axis=1)
-        flat = tf.reshape(patches, [-1, size]) - self.mean.astype(np.float32)
-        projected = tf.matmul(flat, tf.constant(self.directions, tf.float32))  # (n * count, kept)
-        rest = tf.reduce_sum(flat**2, axis=1) - tf.reduce_sum(projected**2, axis=1)
+        # every patch times each direction and the mean, as one convolution along time
+        along = np.concatenate([self.directions, self.mean[:, None]], axis=1).astype(np.float32)
+        along = along.reshape(rows, self.width, kept + 1).transpose(1, 0, 2)
+        found = tf.nn.conv1d(tf.transpose(x, (0, 2, 1)), along, self.stride, "VALID")  # (n, count, kept + 1)
+        projected = tf.reshape(found[:, :, :kept], [-1, kept]) - (self.mean @ self.directions).astype(np.float32)
+        inside = np.stack([np.eye(frames, dtype=np.float32)[s : s + self.width].sum(axis=0) for s in starts], axis=1)
+        energy = tf.matmul(tf.reduce_sum(x**2, axis=1), inside)  # (n, count)
+        rest = energy - 2 * found[:, :, kept] + np.float32(self.mean @ self.mean)
+        rest = tf.reshape(rest, [-1]) - tf.reduce_sum(projected**2, axis=1)
         # (y - centre) W for all mixtures in one product: y [W1 W2 ...] - [centre1 W1, ...]
         wide = np.concatenate(list(self.whiteners), axis=1).astype(np.float32)
         offsets = np.einsum("mk,mkj->mj", self.centres, self.whiteners).reshape(-1).astype(np.float32)
         white = tf.reshape(tf.matmul(projected, wide) - offsets, [-1, len(self.log_weights), kept])
         score = tf.reduce_logsumexp(self.log_weights.astype(np.float32) - 0.5 * tf.reduce_sum(white**2, axis=2), axis=1)
         score = tf.reshape(score - 0.5 * rest / self.residual, [-1, count])
-        stillness = tf.stack([tf.reduce_mean(quiet[:, s : s + self.width], axis=1) for s in starts], axis=1)
-        weights = tf.cast(stillness <= 0.5, tf.float32)  # (n, count)
+        quiet = tf.cast(tf.reduce_all(tf.abs(x - self.silence[:, None]) < STILL, axis=1), tf.float32)  # (n, frames)
+        weights = tf.cast(tf.matmul(quiet, inside) <= 0.5 * self.width, tf.float32)  # (n, count)
         weights = tf.where(tf.reduce_sum(weights, axis=1, keepdims=True) > 0, weights, tf.ones_like(weights))
         return tf.reduce_sum(score * weights, axis=1) / tf.reduce_sum(weights, axis=1) / size
 

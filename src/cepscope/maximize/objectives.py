@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from cepscope.errors import ParameterError
 from cepscope.maximize.patterns import Patterns
-from cepscope.maximize.units import FloatArray, Reader, Seen, Term, Unit, map_shape, reader, resolve_layer
+from cepscope.maximize.units import FloatArray, Reader, Seen, Term, Unit, map_shape, reader, resolve_layer, watch
 from cepscope.models.backend import tf
 
 SHARPNESS = 1.0  # power of the cosine in a caricature
@@ -474,24 +474,36 @@ class ObjectiveReader:
         -------
         tensor [shape=(n,)]
         """
-        kinds: dict[frozenset[str], list[int]] = {}
+        kinds: dict[tuple[Any, ...], list[int]] = {}
         for row, i in enumerate(owner):
-            kinds.setdefault(frozenset(self.terms.terms[j].layer for j in np.flatnonzero(self.weights[i])), []).append(
-                row
-            )
+            kinds.setdefault(self._way(i), []).append(row)
         order = np.concatenate(list(kinds.values()))
         sorts = bool(np.any(np.diff(order) != 1))
         if sorts:
             x = tf.gather(tf.reshape(x, tf.shape(x)), order)  # a reshape's gradient is dense, a gather's is not
         parts = tf.split(x, [len(rows) for rows in kinds.values()])
-        found = []
-        for part, rows in zip(parts, kinds.values(), strict=True):
-            weights = self.weights[owner[rows]].astype(np.float32)  # (rows, terms)
-            used = np.flatnonzero(weights.any(axis=0))
-            values = reader(self.model, [self.terms.terms[j] for j in used]).read(part)
-            found.append(tf.reduce_sum((values - self.rest[used]) / self.scale[used] * weights[:, used], axis=1))
+        found = [self._read(part, owner[rows]) for part, rows in zip(parts, kinds.values(), strict=True)]
         together = tf.concat(found, axis=0)
         return tf.gather(together, np.argsort(order)) if sorts else together
+
+    def _way(self, i: int) -> tuple[Any, ...]:
+        """Return what objectives must share to be read together: layers, and what single means have in common."""
+        used = [self.terms.terms[j] for j in np.flatnonzero(self.weights[i])]
+        single = len(used) == 1 and isinstance(used[0], Unit) and used[0].place is None
+        return (*dict.fromkeys(term.layer for term in used), used[0].together if single else None)
+
+    def _read(self, x: Any, owner: npt.NDArray[np.intp]) -> Any:
+        """Do what `own` does, for inputs that go up together."""
+        weights = self.weights[owner].astype(np.float32)  # (n, terms)
+        used = np.flatnonzero(weights.any(axis=0))
+        if self._way(owner[0])[-1] is not None:
+            chosen = np.abs(weights).argmax(axis=1)  # each row's only term
+            own = [self.terms.terms[j] for j in chosen]
+            seen = watch(self.model, {own[0].layer})(x)[own[0].layer]
+            means = seen.mean_of([term.index for term in own], own[0].border)
+            return (means - self.rest[chosen]) / self.scale[chosen] * weights[np.arange(len(chosen)), chosen]
+        values = reader(self.model, [self.terms.terms[j] for j in used]).read(x)
+        return tf.reduce_sum((values - self.rest[used]) / self.scale[used] * weights[:, used], axis=1)
 
     def measure(self, x: npt.ArrayLike) -> FloatArray:
         """Return every objective of every input (n, n_mfcc, frames, 1), in the network's own units: (n, objectives)."""

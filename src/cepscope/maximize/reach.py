@@ -49,12 +49,12 @@ class Reach:
 
     def __call__(self, x: Any) -> Any:
         """Hold patterns (n, rows, frames) to what is reachable; differentiable."""
-        log_mel = tf.einsum("mk,nkt->nmt", self.to_log_mel, x) + self.rest
+        log_mel = tf.matmul(self.to_log_mel, x) + self.rest
         log_mel += (self.level - loudest_frame(log_mel))[:, None, None]
         log_mel = tf.maximum(log_mel, self.floor)
         if math.isfinite(self.top_db):
             log_mel = tf.maximum(log_mel, tf.reduce_max(log_mel, axis=[1, 2], keepdims=True) - self.top_db)
-        return tf.einsum("km,nmt->nkt", self.from_log_mel, log_mel - self.rest)
+        return tf.matmul(self.from_log_mel, log_mel - self.rest)
 
 
 def loudest_frame(log_mel: Any) -> Any:

@@ -197,6 +197,9 @@ class ConvolutionalRBM(keras.layers.Layer):
 
     def columns(self, v: Any, conv: Any) -> Any:
         """Return (v - m) / s^2, padded and cut to what is seen, as `conv` multiplies it."""
+        return conv.columns(self._scaled(v))
+
+    def _scaled(self, v: Any) -> Any:
         v = tf.convert_to_tensor(v, self.compute_dtype)  # NumPy minus a Keras variable would leave the gradient tape
         scaled = v - self.visible_offsets
         if self.visible == "gaussian":
@@ -205,7 +208,7 @@ class ConvolutionalRBM(keras.layers.Layer):
         rest = [max(0, height - top - v.shape[1]), max(0, width - left - v.shape[2])]
         if top or left or any(rest):
             scaled = tf.pad(scaled, [[0, 0], [top, rest[0]], [left, rest[1]], [0, 0]])
-        return conv.columns(scaled[:, :height, :width])
+        return scaled[:, :height, :width]
 
     # -- conditionals
 
@@ -301,6 +304,20 @@ class ConvolutionalRBM(keras.layers.Layer):
         if self.family is pooling:
             return shares, pooling.is_on(shares)
         return shares, conv.pooled(self.family.pooled(blocks))
+
+    def pre_activation_of(self, v: Any, filters: Any) -> Any:
+        """Return `pre_activation` of one filter an input, without computing the others: `filters` (n,) to (n, h, w)."""
+        (kh, kw, channels, k), (p, q) = self.kernel.shape, self.pool_size
+        scaled = self._scaled(v)
+        size, (height, width) = scaled.shape[1:3], self.map_shape(v.shape)
+        kernels = tf.transpose(tf.reshape(self.kernel, (kh * kw, channels, k)), (2, 1, 0))
+        # every place times every tap of its input's own kernel, then sums over shifted places
+        taps = tf.matmul(tf.reshape(scaled, (-1, size[0] * size[1], channels)), tf.gather(kernels, filters))
+        shifts = np.eye(kh * kw, dtype=scaled.dtype.as_numpy_dtype).reshape(kh, kw, kh * kw, 1)
+        inputs = tf.nn.conv2d(tf.reshape(taps, (-1, *size, kh * kw)), shifts, 1, "VALID")
+        inputs += tf.gather(tf.convert_to_tensor(self.hidden_biases), filters)[:, None, None, None]
+        parts = tf.transpose(tf.reshape(inputs, (-1, height // p, p, width // q, q)), (2, 4, 0, 1, 3))
+        return self.family.log_partition(tf.reshape(parts, (p * q, -1, height // p, width // q)))
 
     def free_energy(self, v: Any) -> Any:
         """Return F(v), with exp(-F) the unnormalised probability of v: (n,)."""
