@@ -11,6 +11,8 @@ convolutional network with ReLU and max pooling. The recordings are not part of 
 them (`cepscope.probe.evaluation`), beside two kinds of chance: patterns in random directions, and patterns found for
 the network with its weights shuffled. Sounds are also played to two other networks: a CDBN of another seed and a plain
 convolutional network. ``--cache`` keeps features and networks between calls.
+
+``spotters`` does the same with the same settings to keyword spotters that others trained (see `spotters`).
 """
 
 from __future__ import annotations
@@ -25,7 +27,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from spotters import FRAMES, NAMES, check_folding, fit_front_end, load_spotter, spotter_spec
+
 ROOT = Path(__file__).resolve().parents[1]
+SHARED = Path(os.environ.get("CEPSCOPE_SHARED", ROOT.parent / "shared"))
 NETWORKS = ("cdbn", "random_initialisation", "cnn")
 
 
@@ -97,51 +102,80 @@ def digits(trainer: Trainer, seeds: list[int], say: Callable[[str], None]) -> di
 
 def units(trainer: Trainer, seeds: list[int], say: Callable[[str], None]) -> dict[str, Any]:
     """Return what `summarise` says of each seed's patterns and of chance."""
-    from cepscope.invert.inversion import invert
-    from cepscope.maximize.engine import maximize
-    from cepscope.maximize.objectives import unit
-    from cepscope.maximize.transforms import Transforms
-    from cepscope.probe.evaluation import random_patterns, shuffled, summarise
-
-    patches, settings = trainer.patches, trainer.config.maximize.model_dump()
-    settings["transforms"] = Transforms(**settings["transforms"])
     found: dict[str, Any] = {}
     for seed in seeds:
         model, accuracy = trainer.network("cdbn", seed)
         strangers = (("cdbn", seed + 10), ("cnn", seed))
         others = {f"{kind}{other}": trainer.network(kind, other)[0] for kind, other in strangers}
         say(f"seed {seed}: accuracy {accuracy:.4f}")
-
-        def judged(patterns: Any, opposites: Any, model: Any = model, others: Any = others) -> dict[str, Any]:
-            sounds = invert(patterns, **trainer.config.invert.model_dump())
-            return summarise(model, patches, patterns, sounds, opposites=opposites, others=others)
-
-        def both(network: Any, seed: int = seed) -> tuple[Any, Any]:
-            most = maximize(network, patches, **settings, seed=seed)
-            away = [-unit(name) for name in most.units]
-            return most, maximize(network, patches, **{**settings, "objectives": away}, seed=seed)
-
-        start = time.perf_counter()
-        patterns, opposites = both(model)
-        entry: dict[str, Any] = {"accuracy": round(accuracy, 4)}
-        entry["patterns"] = judged(patterns, opposites)
-        say(f"seed {seed}: patterns ({time.perf_counter() - start:.0f} s) {entry['patterns']['layers']}")
-        entry["random_directions"] = judged(
-            random_patterns(patterns, patches, seed=1), random_patterns(patterns, patches, seed=2)
+        entry = judged(
+            model, trainer.patches, trainer.config, others, seed, lambda text, s=seed: say(f"seed {s}: {text}")
         )
-        entry["shuffled_weights"] = judged(*both(shuffled(model, seed=seed)))
-        found[f"seed{seed}"] = entry
-        say(f"seed {seed}: done ({time.perf_counter() - start:.0f} s)")
+        found[f"seed{seed}"] = {"accuracy": round(accuracy, 4), **entry}
     return found
+
+
+def spotters(corpus: str, settings: list[str], seeds: list[int], say: Callable[[str], None]) -> dict[str, Any]:
+    """Return the same of keyword spotters that others trained."""
+    from cepscope.config import load_config
+    from cepscope.corpora import extract, load_corpus
+
+    config = load_config(overrides=settings, environment={})
+    patches = extract(load_corpus(corpus), spotter_spec(config.features.floor), frames=FRAMES)
+    *front_end, fit = fit_front_end(patches)
+    say(f"front end: R^2 {fit}")
+    folder = SHARED / "models" / "ml_kws"
+    networks = {name: load_spotter(folder / f"{name}.keras", patches, front_end) for name in NAMES}
+    found: dict[str, Any] = {"front_end_r2": fit}
+    for name, model in networks.items():
+        others = {other: network for other, network in networks.items() if other != name}
+        found[name] = {"folding_error": check_folding(folder / f"{name}.keras", model, patches, front_end)}
+        for seed in seeds:
+            found[name][f"seed{seed}"] = judged(
+                model, patches, config, others, seed, lambda text, n=name: say(f"{n}: {text}")
+            )
+    return found
+
+
+def judged(
+    model: Any, patches: Any, config: Any, others: dict[str, Any], seed: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Find the patterns of a network with the settings of a run, and of chance; take all to sound and measure them."""
+    from cepscope.invert.inversion import invert
+    from cepscope.maximize.engine import maximize
+    from cepscope.maximize.objectives import unit
+    from cepscope.maximize.transforms import Transforms
+    from cepscope.probe.evaluation import random_patterns, shuffled, summarise
+
+    settings = config.maximize.model_dump()
+    settings["transforms"] = Transforms(**settings["transforms"])
+    start = time.perf_counter()
+
+    def measured(patterns: Any, opposites: Any) -> dict[str, Any]:
+        sounds = invert(patterns, **config.invert.model_dump())
+        return summarise(model, patches, patterns, sounds, opposites=opposites, others=others)
+
+    def both(network: Any) -> tuple[Any, Any]:
+        most = maximize(network, patches, **settings, seed=seed)
+        away = [-unit(name) for name in most.units]
+        return most, maximize(network, patches, **{**settings, "objectives": away}, seed=seed)
+
+    patterns, opposites = both(model)
+    entry = {"patterns": measured(patterns, opposites)}
+    say(f"patterns ({time.perf_counter() - start:.0f} s) {entry['patterns']['layers']}")
+    chance = (random_patterns(patterns, patches, seed=which) for which in (1, 2))
+    entry["random_directions"] = measured(*chance)
+    entry["shuffled_weights"] = measured(*both(shuffled(model, seed=seed)))
+    say(f"done ({time.perf_counter() - start:.0f} s)")
+    return entry
 
 
 def main() -> None:
     """Parse the command line and print."""
-    shared = Path(os.environ.get("CEPSCOPE_SHARED", ROOT.parent / "shared"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["digits", "units"])
-    parser.add_argument("--corpus", default=str(shared / "corpora" / "fsdd"), help="a folder, or spoken-digits")
-    parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 1 2; of units: 1 2")
+    parser.add_argument("what", choices=["digits", "units", "spotters"])
+    parser.add_argument("--corpus", default=str(SHARED / "corpora" / "fsdd"), help="a folder, or spoken-digits")
+    parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 1 2; of units: 1 2; of spotters: 1")
     parser.add_argument("--cache", type=Path, help="keep features and networks there")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting, as of cepscope run"
@@ -151,11 +185,14 @@ def main() -> None:
     if options.corpus != "spoken-digits" and not Path(options.corpus).is_dir():
         parser.exit(1, f"There is no corpus at {options.corpus}; name its folder with --corpus.\n")
     stream = sys.stderr if options.json else sys.stdout
-    trainer = Trainer(options.corpus, options.set, options.cache)
 
     def say(text: str) -> None:
         print(text, file=stream, flush=True)
 
+    if options.what == "spotters":
+        print(json.dumps(spotters(options.corpus, options.set, options.seeds or [1], say), indent=1))
+        return
+    trainer = Trainer(options.corpus, options.set, options.cache)
     if options.what == "digits":
         found = digits(trainer, options.seeds or [0, 1, 2], say)
         print(json.dumps(found, indent=1) if options.json else f"mean: {found['mean']}")

@@ -171,7 +171,7 @@ def summarise(
         }
     last = patterns.layers[-1]
     classes = np.array([layer == last for layer in patterns.layers])
-    if map_shape(model.get_layer(last)) == (len(patches.classes),):
+    if map_shape(model.get_layer(last)) == tuple(model.output_shape[1:]):
         judges = {"itself": model, **(others or {})}
         wanted = np.array(patterns.indices)[classes]
         found["heard_right"] = {
