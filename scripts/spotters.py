@@ -107,7 +107,9 @@ def load_spotter(path: Path, patches: Any, front_end: tuple[FloatArray, FloatArr
             folded.set_weights([kernel * gain, ((bias[0] if bias else 0.0) - mean) * gain + shift])
             skip = 2  # the normalisation, and the rectifier
         else:
-            value = layer(value)
+            copy = type(layer).from_config(layer.get_config())  # a layer belongs to one graph
+            value = copy(value)
+            copy.set_weights(layer.get_weights())
     return keras.Model(inputs, value, name=path.stem.lower())
 
 
