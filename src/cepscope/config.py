@@ -142,6 +142,7 @@ class MaximizeConfig(_Section):
     components: Count = 600
     shrinkage: Share = 0.05
     headroom: Annotated[float, Field(allow_inf_nan=False)] = 3.0
+    context: Literal["", "silence", "donor"] = ""
     restarts: Count = 1
     variants: Count = 1
     diversity: NotNegative = 0.3

@@ -22,6 +22,7 @@ from cepscope.atomic import load_npz, save_npz
 from cepscope.corpora import Patches
 from cepscope.errors import CorruptArtifactError, ParameterError
 from cepscope.maximize.classic import climb
+from cepscope.maximize.context import Context, fit_context
 from cepscope.maximize.objectives import Objective, ObjectiveReader, objective_reader, parse, to_plain
 from cepscope.maximize.parametrizations import Parametrization, parametrization
 from cepscope.maximize.patterns import Patterns
@@ -65,6 +66,7 @@ def maximize(
     priors: Mapping[str, float] = DEFAULT_PRIORS,
     transforms: Transforms = DEFAULT_TRANSFORMS,
     headroom: float = 3.0,
+    context: str | npt.ArrayLike = "",
     restarts: int = 1,
     variants: int = 1,
     diversity: float = 0.3,
@@ -109,6 +111,9 @@ def maximize(
         hear less in the sounds. ``Transforms()`` is none.
     headroom : float
         Decibels by which patterns stay below the level of real speech; see `cepscope.maximize.reach`.
+    context : {"", "silence", "donor"} or array [shape=(n_mfcc, frames, 1)]
+        What surrounds patterns that are no longer than their unit's receptive field; units then climb in the middle of
+        their map. ``""``: patterns fill the patch. See `cepscope.maximize.context`.
     restarts : int
         Starts of each pattern, of which the best is kept.
     variants : int
@@ -142,6 +147,9 @@ def maximize(
     _check(steps=steps, learning_rate=learning_rate, radius=radius, components=components, step=step)
     _check(restarts=restarts, variants=variants)
     wanted = _objectives(model, patches, layers, objectives)
+    around = None
+    if mode == "speech" and not (isinstance(context, str) and context == ""):
+        around, wanted = fit_context(context, model, patches, wanted)
     read = objective_reader(model, wanted, speech=patches.train.x)
     plan = _Plan(wanted, restarts if mode == "speech" else 1, variants if mode == "speech" else 1, seed)
     used: dict[str, Any]
@@ -154,7 +162,7 @@ def maximize(
             read,
             how,
             patches,
-            build=(model, priors, headroom),
+            build=(model, priors, headroom, around),
             transforms=transforms,
             learning_rate=learning_rate,
             diversity=diversity if variants > 1 else 0.0,
@@ -170,6 +178,7 @@ def maximize(
             "priors": dict(priors),
             "transforms": asdict(transforms),
             "headroom": headroom,
+            "context": context if isinstance(context, str) else "array",
             "restarts": restarts,
             "variants": variants,
             "diversity": diversity,
@@ -178,7 +187,14 @@ def maximize(
     settings = {"mode": mode, "steps": steps, **used, "seed": seed}
     state = ""
     if checkpoint is not None:
-        state = key_of(patches.train.x, read.weights, *model.get_weights(), names=read.names, **settings)
+        state = key_of(
+            patches.train.x,
+            read.weights,
+            *([] if around is None else [around.patch]),
+            *model.get_weights(),
+            names=read.names,
+            **settings,
+        )
     kept = _Kept(None if checkpoint is None else Path(checkpoint), state)
     x, history = _run(search, plan, patches.input_shape, steps, kept, callback, progress)
     owner = plan.owner[:: plan.restarts]
@@ -393,22 +409,25 @@ def _search(
     how: Parametrization,
     patches: Patches,
     *,
-    build: tuple[Any, Mapping[str, float], float],
+    build: tuple[Any, Mapping[str, float], float, Context | None],
     transforms: Transforms,
     learning_rate: float,
     diversity: float,
     variants: int,
     patience: int,
 ) -> _Search:
-    model, weights, headroom = build
+    model, weights, headroom, around = build
     reach = fit_reach(patches.decode(patches.train.x), patches.spec, patches.scaler, headroom=headroom)
     priors = build_priors(weights, patches, model=model, reach=reach)
     change = build_transform(transforms, patches) if transforms else None
     centre = patches.train.x[..., 0].mean(axis=0)
 
-    def pattern(z: Any) -> Any:
+    def pattern(z: Any, owner: IntArray) -> Any:
         x = how.decode(z)
-        return x if how.is_sound else reach(x)
+        if around is None:
+            return x if how.is_sound else reach(x)
+        # placed first, so that the level is that of the whole; and again, so that no context is made louder with it
+        return around.place(reach(around.place(x, owner)), owner)
 
     def likeness(x: Any) -> Any:
         """Mean cosine between each variant and its siblings, which this one does not move."""
@@ -423,11 +442,11 @@ def _search(
 
     def compile_batch(owner: IntArray) -> tuple[Ascend, Finish]:
         def objective(z: Any, draws: Any) -> tuple[Any, Any]:
-            x = pattern(z)
+            x = pattern(z, owner)
             return judge(x, x if change is None else change(x, draws), owner)
 
         def end(z: Any) -> tuple[Any, Any]:
-            x = pattern(z)
+            x = pattern(z, owner)
             return x, judge(x, x, owner)[1]
 
         finish = _compiled(end)
