@@ -163,7 +163,7 @@ def judged(
     patterns, opposites = both(model)
     entry = {"patterns": measured(patterns, opposites)}
     say(f"patterns ({time.perf_counter() - start:.0f} s) {entry['patterns']['layers']}")
-    chance = (random_patterns(patterns, patches, seed=which) for which in (1, 2))
+    chance = (random_patterns(model, patterns, patches, seed=which) for which in (1, 2))
     entry["random_directions"] = measured(*chance)
     entry["shuffled_weights"] = measured(*both(shuffled(model, seed=seed)))
     say(f"done ({time.perf_counter() - start:.0f} s)")

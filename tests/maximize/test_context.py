@@ -11,7 +11,7 @@ from cepscope.errors import ParameterError
 from cepscope.maximize.engine import maximize
 from cepscope.maximize.objectives import objective_reader, objectives_of
 from cepscope.maximize.patterns import Patterns
-from cepscope.maximize.receptive import receptive_field
+from cepscope.maximize.receptive import receptive_field, receptive_fields
 from cepscope.models import build_cdbn, build_cnn
 
 
@@ -47,6 +47,21 @@ def test_strides_dilation_and_padding_count() -> None:
     assert receptive_field(model, "a", (0, 0)).shape == (3, 2)  # rows 0 to 2; the first frame of three is padding
     field = receptive_field(model, "b", (1, 1))
     assert (field.rows, field.frames) == (slice(2, 9), slice(1, 12))
+
+
+@pytest.mark.parametrize("layer", ["crbm1", "crbm2", "a", "b"])
+def test_all_fields_are_those_of_each_place(layer: str) -> None:
+    if layer.startswith("crbm"):
+        model = build_cdbn((20, 30, 1), 3)
+    else:
+        inputs = keras.Input((12, 15, 1))
+        value = keras.layers.Permute((2, 1, 3))(inputs)  # time first, as others' models are
+        value = keras.layers.Conv2D(4, (3, 2), strides=2, padding="same", activation="relu", name="a")(value)
+        value = keras.layers.Conv2D(4, 3, padding="same", name="b")(value)
+        model = keras.Model(inputs, value)
+    fields = receptive_fields(model, layer)
+    for place in list(fields)[:: max(1, len(fields) // 7)]:
+        assert fields[place] == receptive_field(model, layer, place)
 
 
 def test_no_such_place() -> None:

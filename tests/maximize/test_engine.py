@@ -18,7 +18,7 @@ from cepscope.maximize.engine import maximize
 from cepscope.maximize.objectives import direction, objective_reader, objectives_of, unit
 from cepscope.maximize.parametrizations import parametrization
 from cepscope.maximize.patterns import Patterns
-from cepscope.maximize.transforms import Transforms
+from cepscope.maximize.transforms import DEFAULT_TRANSFORMS, DRAWS, Transforms
 from cepscope.maximize.units import unit_activations
 
 
@@ -116,7 +116,10 @@ def test_progress_counts_to_the_end(digit_model: keras.Model, digit_patches: Pat
     assert seen == [(16, 20), (20, 20)]
 
 
-@pytest.mark.parametrize("setting", [{"steps": 0}, {"radius": -1.0}, {"learning_rate": float("nan")}])
+@pytest.mark.parametrize("setting", [
+        {"steps": 0}, {"radius": -1.0}, {"learning_rate": float("nan")}, {"restarts": 1.5}, {"seed": -1},
+        {"patience": -1}, {"headroom": float("nan")}, {"shrinkage": 3.0},
+    ])  # fmt: skip
 def test_bad_settings_are_refused(setting: dict[str, float], digit_model: keras.Model, digit_patches: Patches) -> None:
     with pytest.raises(ParameterError, match=next(iter(setting))):
         maximize(digit_model, digit_patches, **setting)  # type: ignore[arg-type]
@@ -213,17 +216,19 @@ def test_composite_objectives_climb_and_are_kept(
 
 
 def test_variants_differ_and_diversity_drives_them_apart(digit_model: keras.Model, digit_patches: Patches) -> None:
-    def likeness(weight: float) -> float:
+    def likeness(weight: float, restarts: int) -> float:
         found = maximize(
             digit_model, digit_patches, objectives=["crbm2:0", "crbm2:4"], variants=3, diversity=weight,
-            steps=30, components=60,
+            restarts=restarts, steps=30, components=60,
         )  # fmt: skip
         assert found.units[:4] == ("crbm2:0#0", "crbm2:0#1", "crbm2:0#2", "crbm2:4#0")
         x = (found.x - digit_patches.train.x.mean(axis=0)).reshape(2, 3, -1)
         x /= np.linalg.norm(x, axis=2, keepdims=True)
         return float(np.mean([np.triu(group @ group.T, 1).sum() / 3 for group in x]))
 
-    assert likeness(2.0) < likeness(0.0) - 0.1
+    assert likeness(0.0, 1) > 0.8
+    assert likeness(2.0, 1) < 0.5
+    assert likeness(2.0, 2) < 0.5  # and those that are chosen from two starts were driven apart together
 
 
 def test_of_restarts_the_best_is_kept(digit_model: keras.Model, digit_patches: Patches) -> None:
@@ -259,11 +264,43 @@ def test_a_callback_sees_and_may_stop(digit_model: keras.Model, digit_patches: P
     assert np.array_equal(found.history[32:], np.repeat(found.history[31:32], 32, axis=0))
 
 
+def test_a_longer_search_begins_as_a_shorter_one(digit_model: keras.Model, digit_patches: Patches) -> None:
+    short, long = (
+        maximize(digit_model, digit_patches, layers=["crbm1"], steps=steps, components=30).history for steps in (20, 24)
+    )
+    np.testing.assert_array_equal(short, long[:20])
+
+
+def test_a_search_goes_on_only_from_its_own_file(
+    digit_model: keras.Model, digit_patches: Patches, tmp_path: Path
+) -> None:
+    def one(vector: np.ndarray, **more: Any) -> np.ndarray:
+        objectives = [direction("crbm1", vector, tag="t").named("x")]
+        return maximize(digit_model, digit_patches, objectives=objectives, steps=4, components=20, **more).x
+
+    first, second = np.eye(6)[0], np.eye(6)[1]
+    path = tmp_path / "search.npz"
+    one(first, checkpoint=path)
+    np.testing.assert_array_equal(one(second, checkpoint=path), one(second))
+    # what a callback has ended early is not what the settings ask for
+    one(first, checkpoint=path, callback=lambda *_: True)
+    np.testing.assert_array_equal(one(first, checkpoint=path), one(first))
+
+
+def test_with_noise_the_best_is_chosen_without_it(digit_model: keras.Model, digit_patches: Patches) -> None:
+    both: dict[str, Any] = {"layers": ["crbm2"], "components": 40, "priors": {}, "learning_rate": 2.0}
+    kept = maximize(digit_model, digit_patches, steps=64, **both)
+    ends = [maximize(digit_model, digit_patches, steps=steps, **both).activation for steps in (16, 32, 48)]
+    assert np.all(kept.activation >= np.max(ends, axis=0) - 1e-5)
+
+
 def test_a_search_that_was_killed_goes_on_to_the_same_bits(
     digit_model: keras.Model, digit_patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both: dict[str, Any] = {"steps": 40, "components": 30, "layers": ["crbm2"]}
-    monkeypatch.setattr(engine, "BATCH_BYTES", 4 * engine.VALUES_A_PATTERN * 960 * 3)  # 3 units a batch, of 8
+    both: dict[str, Any] = {"steps": 40, "components": 30, "layers": ["crbm1"]}
+    numbers = 960 * engine.VALUES_A_NUMBER + DRAWS + DEFAULT_TRANSFORMS.normals
+    numbers += engine.VALUES_A_UNIT * sum(int(np.prod(layer.output.shape[1:])) for layer in digit_model.layers)
+    monkeypatch.setattr(engine, "BATCH_BYTES", 4 * numbers * 2)  # 2 units a batch, of 6
     expected = maximize(digit_model, digit_patches, **both)
     path, calls = tmp_path / "search.npz", 0
 
@@ -293,5 +330,7 @@ def test_a_search_that_was_killed_goes_on_to_the_same_bits(
 def test_objectives_must_be_a_list_of_different_ones(digit_model: keras.Model, digit_patches: Patches) -> None:
     with pytest.raises(ParameterError, match="list"):
         maximize(digit_model, digit_patches, objectives="crbm1:0")
+    with pytest.raises(ParameterError, match=r"must take patches of \(20, 48, 1\)"):
+        maximize(keras.Sequential([keras.Input((48, 20, 1)), keras.layers.Conv2D(2, 3)]), digit_patches)
     with pytest.raises(ParameterError, match="variants"):
         maximize(digit_model, digit_patches, objectives=["crbm1:0", unit("crbm1:0")])

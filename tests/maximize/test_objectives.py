@@ -52,7 +52,7 @@ def test_what_is_read_is_the_sum_of_its_terms(digit_model: keras.Model, digit_pa
 def test_ones_own_objective_is_what_the_whole_network_gives(digit_model: keras.Model, digit_patches: Patches) -> None:
     x, speech = digit_patches.test.x[:9], digit_patches.train.x[:60]
     wanted = [
-        unit("logits:3"), -2 * unit("crbm2:5"), unit("crbm1:0"), unit("crbm2:1", border=1), unit("crbm1:2@1,4"),
+        unit("logits:3"), -2 * unit("crbm2:5"), unit("crbm1:0"), unit("crbm2:1"), unit("crbm1:2@1,4"),
         unit("crbm2:1") - 0.5 * unit("logits:2"), unit("crbm1:3"), ob.layer("crbm1"), ob.probability("crbm2:2"),
     ]  # fmt: skip
     read = objective_reader(digit_model, wanted, speech=speech)
@@ -73,7 +73,6 @@ def test_every_term_is_its_definition(digit_model: keras.Model, digit_patches: P
     along = v @ above.reshape(-1) / np.linalg.norm(above)
     expected = {
         "place": (unit("crbm2:3@1,2"), values[:, 1, 2, 3]),
-        "border": (unit("crbm2:3", border=1), values[:, 1:-1, 1:-1, 3].mean(axis=(1, 2))),
         "layer": (ob.layer("crbm2"), (values**2).mean(axis=(1, 2, 3))),
         "direction": (ob.direction("crbm2", vector), values.mean(axis=(1, 2)) @ vector / np.linalg.norm(vector)),
         "probability": (ob.probability("crbm1:2"), rbm(x).numpy()[..., 2].mean(axis=(1, 2))),
@@ -176,5 +175,32 @@ def test_terms_that_do_not_fit_a_layer_are_refused(digit_model: keras.Model, dig
         ob.concept(digit_model, "crbm1", speech, speech[:0])
     with pytest.raises(ParameterError, match="shape"):
         ob.caricature(digit_model, "crbm1", speech[0, :, :3], speech)
-    with pytest.raises(ParameterError, match="leaves nothing"):
-        unit("crbm2:0", border=50).resolved(digit_model)
+    with pytest.raises(ParameterError, match="no units of its own"):
+        unit("probabilities:0").resolved(digit_model)
+    with pytest.raises(ParameterError, match="not all 0"):
+        (unit("conv2d:0") - unit("crbm1:0")).resolved(digit_model)  # two names of one unit
+    with pytest.raises(ParameterError, match="divided by 0"):
+        unit("crbm1:0") / 0
+
+
+def test_other_numbers_make_another_term_whatever_it_is_called(
+    digit_model: keras.Model, digit_patches: Patches
+) -> None:
+    one, other = (ob.direction("crbm1", np.eye(6)[i], tag="t") for i in range(2))
+    assert len((one + other).weights) == 2
+    assert len((one + one).weights) == 1
+    speech = digit_patches.train.x
+    clip = ob.caricature(digit_model, "crbm1", speech[0], speech[:4], tag="t")
+    assert len((clip + ob.caricature(digit_model, "crbm1", speech[0], speech[4:8], tag="t")).weights) == 2
+    back = ob.from_plain(*ob.to_plain([one + 2 * clip]))
+    assert back[0].weights == (one + 2 * clip).weights
+
+
+@pytest.mark.parametrize("number", range(1, 60))
+def test_division_undoes_multiplication(number: int) -> None:
+    assert ((unit("a:1") * number) / number).weights == unit("a:1").weights
+
+
+def test_the_alias_of_the_first_convolution_is_its_layer(digit_model: keras.Model) -> None:
+    for objective in (ob.layer("conv2d"), ob.probability("conv2d:0"), ob.free_energy("conv2d"), unit("conv2d:0")):
+        assert {term.layer for term in objective.resolved(digit_model).weights} == {"crbm1"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ import tensorflow as tf
 
 from cepscope.corpora import Patches
 from cepscope.errors import ParameterError
-from cepscope.maximize.priors import BUILDERS, build_priors, over_speech
+from cepscope.features import CoefficientScaler
+from cepscope.maximize.priors import BUILDERS, build_priors, over_speech, penalty
 from cepscope.maximize.reach import fit_reach
 from cepscope.models import build_cnn
 
@@ -30,8 +33,9 @@ WORST = {
 def test_speech_scores_one_and_its_opposite_more(name: str, digit_patches: Patches, digit_model: keras.Model) -> None:
     speech = digit_patches.train.x[..., 0]
     reach = fit_reach(digit_patches.decode(digit_patches.train.x), digit_patches.spec, digit_patches.scaler)
-    ((weight, prior),) = build_priors({name: 2.0}, digit_patches, model=digit_model, reach=reach)
-    assert weight == 2.0
+    (found,) = build_priors({name: 2.0}, digit_patches, model=digit_model, reach=reach)
+    prior = found.prior
+    assert found.weight == 2.0
     np.testing.assert_allclose(over_speech(prior, speech).mean(), 1, rtol=1e-3)
     assert over_speech(prior, np.ascontiguousarray(WORST[name](speech))).mean() > 1.3
     with tf.GradientTape() as tape:
@@ -46,10 +50,37 @@ def test_speech_scores_one_and_its_opposite_more(name: str, digit_patches: Patch
 def test_a_prior_of_one_pattern_does_not_see_the_others(digit_patches: Patches, digit_model: keras.Model) -> None:
     reach = fit_reach(digit_patches.decode(digit_patches.train.x), digit_patches.spec, digit_patches.scaler)
     x = digit_patches.test.x[:5, ..., 0]
-    for _, prior in build_priors(dict.fromkeys(BUILDERS, 1.0), digit_patches, model=digit_model, reach=reach):
-        together = prior(tf.constant(x)).numpy()
-        alone = [float(prior(tf.constant(x[i : i + 1]))[0]) for i in range(5)]
+    for one in build_priors(dict.fromkeys(BUILDERS, 1.0), digit_patches, model=digit_model, reach=reach):
+        together = one.prior(tf.constant(x)).numpy()
+        alone = [float(one.prior(tf.constant(x[i : i + 1]))[0]) for i in range(5)]
         np.testing.assert_allclose(together, alone, rtol=1e-3)
+
+
+def test_only_reachability_judges_what_was_there_before_it_was_made_reachable(
+    digit_patches: Patches, digit_model: keras.Model
+) -> None:
+    reach = fit_reach(digit_patches.decode(digit_patches.train.x), digit_patches.spec, digit_patches.scaler)
+    x = digit_patches.test.x[:3, ..., 0]
+    raw = x - np.float32(6)
+    for name in BUILDERS:
+        (one,) = build_priors({name: 0.5}, digit_patches, model=digit_model, reach=reach)
+        expected = 0.5 * one.prior(tf.constant(raw if name == "reachability" else x)).numpy()
+        np.testing.assert_allclose(penalty([one], tf.constant(x), tf.constant(raw)), expected, rtol=1e-5)
+
+
+def test_a_lifter_does_not_change_what_is_smooth(digit_patches: Patches) -> None:
+    spec = digit_patches.spec
+    liftered = replace(spec, lifter=22.0)
+    gains = liftered.lifter_gains().astype(np.float32)[:, None]
+    other = replace(
+        digit_patches, spec=liftered, scaler=CoefficientScaler.fit(digit_patches.decode(digit_patches.train.x) * gains)
+    )
+    ours, theirs = (build_priors({"quefrency": 1.0}, p)[0].prior for p in (digit_patches, other))
+    C = digit_patches.decode(digit_patches.test.x[:4])
+    x = [p.scaler.transform(c) for p, c in ((digit_patches, C), (other, C * gains))]
+    ratio = theirs(tf.constant(x[1])).numpy() / ours(tf.constant(x[0])).numpy()
+    # one prior is scaled by the speech of the other patches' train split: here the same spectra, so a constant
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)
 
 
 def test_nothing_is_fitted_for_a_weight_of_zero(digit_patches: Patches) -> None:

@@ -73,6 +73,37 @@ def test_layers_are_read_where_ways_part_and_meet() -> None:
     np.testing.assert_allclose(together[:, -4:], model(x), atol=1e-5)
 
 
+def test_means_leave_out_what_padding_robs_of_its_field() -> None:
+    inputs = keras.Input((8, 11, 1))
+    value = keras.layers.Conv2D(2, 3, padding="same", activation="relu", name="one")(inputs)
+    value = keras.layers.Conv2D(3, (1, 5), padding="same", strides=(1, 2), name="two")(value)
+    model = keras.Model(inputs, value)
+    x = np.random.default_rng(0).standard_normal((4, 8, 11, 1)).astype(np.float32)
+    one = np.log1p(np.exp(keras.Model(inputs, model.get_layer("one").output)(x)))  # softplus of what is not cut off
+    layer = model.get_layer("one")
+    plain = keras.ops.conv(x, layer.kernel, padding="same") + layer.bias
+    expected = np.log1p(np.exp(np.asarray(plain, np.float64)))[:, 1:-1, 1:-1].mean(axis=(1, 2))
+    assert one.shape[1:3] == (8, 11)
+    np.testing.assert_allclose(unit_activations(model, x, layers=["one"]), expected, atol=1e-5)
+    # six columns, at frames 0, 2 ... 10, see two to each side of one, which sees one more: 0, 2, 8 and 10 lack some
+    two = np.log1p(np.exp(np.asarray(model(x), np.float64)))[:, 1:-1, 2:-2].mean(axis=(1, 2))
+    np.testing.assert_allclose(unit_activations(model, x, layers=["two"]), two, atol=1e-5)
+
+
+@pytest.mark.parametrize("layers", [[], ["first", "conv2d"], ["flatten"]])
+def test_layers_that_are_none_twice_or_have_no_units_are_refused(layers: list[str]) -> None:
+    model = keras.Sequential(
+        [
+            keras.Input((6, 9, 1)),
+            keras.layers.Conv2D(3, 2, name="first"),
+            keras.layers.Flatten(name="flatten"),
+            keras.layers.Dense(2),
+        ]
+    )
+    with pytest.raises(ParameterError, match=r"at least one layer|no units of its own"):
+        unit_layers(model, layers)
+
+
 def test_batching_does_not_matter(plain_cnn: keras.Model) -> None:
     x = np.random.default_rng(0).standard_normal((7, 6, 9, 1)).astype(np.float32)
     whole = unit_activations(plain_cnn, x)

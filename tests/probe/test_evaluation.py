@@ -15,7 +15,9 @@ from cepscope.maximize.patterns import Patterns
 from cepscope.maximize.space import fit_patch_space
 from cepscope.maximize.units import unit_activations, unit_reader
 from cepscope.models import build_cnn
-from cepscope.probe.evaluation import at_radius, random_patterns, real_ranges, shuffled, summarise, unit_table
+from cepscope.probe.evaluation import random_patterns, real_ranges, set_distance, shuffled, summarise, unit_table
+from cepscope.probe.measures import at_radius, logits_layer, radii
+from cepscope.probe.signal import noise_floor, spectral_contrast
 
 
 def as_patterns(model: keras.Model, patches: Patches, which: np.ndarray) -> tuple[Patterns, SimpleNamespace]:
@@ -25,7 +27,7 @@ def as_patterns(model: keras.Model, patches: Patches, which: np.ndarray) -> tupl
     own = unit_activations(model, x)[np.arange(len(units)), np.arange(len(units))]
     patterns = Patterns(tuple(map(str, units)), x, patches.decode(x), patches.spec, own, own[None], {})
     audio = np.stack([patches.load_wave(patches.test.paths[i]) for i in which])
-    return patterns, SimpleNamespace(audio=audio, sr=patches.spec.sr)
+    return patterns, SimpleNamespace(audio=audio, sr=patches.spec.sr, relative_error=np.zeros(len(which)))
 
 
 @pytest.fixture(scope="module")
@@ -76,23 +78,53 @@ def test_medians_and_shares_are_those_of_the_table(
 
 
 def test_floor_and_contrast_of_most_real_clips_are_in_their_own_range(digit_patches: Patches) -> None:
-    for low, high in real_ranges(digit_patches).values():
-        assert low < high
+    waves = np.stack([digit_patches.load_wave(path) for path in digit_patches.test.paths])
+    for measure in (noise_floor, spectral_contrast):
+        low, high = real_ranges(digit_patches)[measure.__name__]
+        values = measure(waves, digit_patches.spec)
+        assert 0.88 <= np.mean((values >= low) & (values <= high)) <= 0.92  # 5 to 95 of 100, of 60 clips
+
+
+def test_as_many_real_clips_as_sounds_are_as_far_from_speech_as_real_clips(
+    digit_model: keras.Model, digit_patches: Patches
+) -> None:
+    x = digit_patches.test.x
+    same = set_distance(digit_model, x[::2], x)
+    assert same["sounds"] == pytest.approx(same["real"], rel=0.35)  # clips against clips; some are on both sides
+    noise = np.random.default_rng(0).standard_normal(x[:20].shape).astype(np.float32)
+    made = set_distance(digit_model, noise, x)
+    assert made["sounds"] > 3 * made["real"]
+    assert set_distance(digit_model, x[:1], x) == {}
+    dead = build_cnn(digit_patches.input_shape, digit_patches.classes, filters=(4, 4), seed=1)
+    dead.get_layer("conv2").set_weights([0 * w for w in dead.get_layer("conv2").get_weights()])
+    assert np.isfinite(list(set_distance(dead, x[:20], x).values())).all()
+
+
+def test_the_layer_of_logits_is_known_whatever_the_layers_are_called(
+    digit_model: keras.Model, digit_patches: Patches
+) -> None:
+    assert logits_layer(digit_model, 10) == "logits"
+    assert logits_layer(digit_model, 9) == ""
+    assert logits_layer(keras.Model(digit_model.inputs, digit_model.get_layer("crbm1").output), 10) == ""
+    plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(7), keras.layers.Dense(3, "softmax", name="say")])
+    assert logits_layer(plain, 3) == "say"
 
 
 def test_at_radius_is_at_that_radius(digit_patches: Patches) -> None:
     space = fit_patch_space(digit_patches.train.x, components=60)
     moved = at_radius(digit_patches.test.x[:5], space, 0.7)
-    rms = np.sqrt(np.mean(space.encode(moved).astype(np.float64) ** 2, axis=1))
-    np.testing.assert_allclose(rms, 0.7, rtol=1e-4)  # float32
+    np.testing.assert_allclose(radii(moved, space), 0.7, rtol=1e-4)  # float32
 
 
 def test_chance_keeps_names_and_is_drawn_from_its_seed(digit_model: keras.Model, digit_patches: Patches) -> None:
     patterns = maximize(digit_model, digit_patches, layers=["logits"], steps=4, components=40)
-    one, again, another = (random_patterns(patterns, digit_patches, seed=seed) for seed in (1, 1, 2))
+    one, again, another = (random_patterns(digit_model, patterns, digit_patches, seed=seed) for seed in (1, 1, 2))
     assert one.units == patterns.units
     np.testing.assert_array_equal(one.x, again.x)
     assert np.abs(one.x - another.x).mean() > 0.1
+    np.testing.assert_allclose(
+        one.activation, np.diag(unit_activations(digit_model, one.x, layers=["logits"])), rtol=1e-4
+    )
     reached = unit_activations(digit_model, one.x, layers=["logits"])
     climbed = unit_activations(digit_model, patterns.x, layers=["logits"])
     assert np.median(np.diag(climbed)) > np.median(np.diag(reached))
@@ -110,6 +142,6 @@ def test_shuffled_weights_are_the_same_numbers_elsewhere(digit_model: keras.Mode
 
 def test_patterns_of_composites_have_no_rank(digit_model: keras.Model, digit_patches: Patches) -> None:
     found = maximize(digit_model, digit_patches, objectives=["crbm2:1 - crbm2:2"], steps=2, components=20)
-    sounds = SimpleNamespace(audio=np.zeros((1, 8000), np.float32), sr=8000)
+    sounds = SimpleNamespace(audio=np.zeros((1, 8000), np.float32), sr=8000, relative_error=np.zeros(1))
     with pytest.raises(ParameterError, match="Only patterns of single units"):
         unit_table(digit_model, digit_patches, found, sounds)

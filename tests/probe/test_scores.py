@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from cepscope.corpora import Patches
 from cepscope.errors import CorruptArtifactError, ParameterError
 from cepscope.maximize.patterns import Patterns
 from cepscope.maximize.units import unit_activations, unit_reader
-from cepscope.probe.scores import UnitScores, load_unit_rows, score_units
+from cepscope.probe.scores import MEDIANS, UnitScores, load_unit_rows, score_units
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +59,29 @@ def test_accuracy_and_summary(scores: UnitScores, digit_model: keras.Model, digi
     assert scores.test_accuracy == pytest.approx(np.mean(said == digit_patches.test.y))
     summary = json.loads(json.dumps(scores.summary()))
     assert set(summary) == {"test_accuracy", "layers", "logit_sounds_right"}
-    assert set(summary["layers"]["crbm1"]) == {
-        "units", "pattern_over_natural", "sound_over_natural", "retention", "naturalness_z", "mfcc_relative_error",
-    }  # fmt: skip
+    assert set(summary["layers"]["crbm1"]) == {"units", *MEDIANS}
+    ranks = [row["rank"] for row in scores.rows if row["layer"] == "logits"]
+    assert summary["layers"]["logits"]["rank"] == np.median(ranks)
     assert summary["layers"]["logits"]["units"] == 10
     right = [row["sound_right"] for row in scores.rows if row["layer"] == "logits"]
     assert summary["logit_sounds_right"] == f"{sum(right)}/10"
+
+
+def test_only_logits_are_labelled_however_many_filters_a_layer_has(
+    real_as_patterns: tuple[Patterns, SimpleNamespace], digit_model: keras.Model, digit_patches: Patches
+) -> None:
+    patterns, sounds = real_as_patterns
+
+    def labels(*units: str) -> list[str]:
+        rows = [patterns.units.index(unit) for unit in units]
+        some = replace(
+            patterns, units=units, x=patterns.x[rows], mfcc=patterns.mfcc[rows], activation=patterns.activation[rows]
+        )
+        heard = SimpleNamespace(audio=sounds.audio[rows], sr=sounds.sr, relative_error=sounds.relative_error[rows])
+        return [row["label"] for row in score_units(digit_model, digit_patches, some, heard).rows]
+
+    assert labels("logits:3", "logits:0") == [digit_patches.classes[3], digit_patches.classes[0]]
+    assert labels(*(f"crbm2:{i}" for i in range(8)), "crbm1:0", "crbm1:1") == [""] * 10
 
 
 def test_silent_sounds_score_low(

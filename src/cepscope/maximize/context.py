@@ -69,10 +69,18 @@ def fit_context(
 
     def placed(term: Term) -> Term:
         if isinstance(term, Unit) and term.place is None and len(shapes[term.layer]) > 1:
-            return replace(term, place=middle(shapes[term.layer][:-1]), border=0)
+            return replace(term, place=middle(shapes[term.layer][:-1]))
         return term
 
-    asked = [replace(one, weights={placed(t): w for t, w in one.weights.items()}) for one in objectives]
+    def in_context(one: Objective) -> Objective:
+        parts = [Objective({placed(term): weight}) for term, weight in one.weights.items()]
+        return replace(sum(parts, Objective({})), label=one.label)  # two terms may become one
+
+    asked = [in_context(one) for one in objectives]
+    names = [one.name for one in asked]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ParameterError(f"In a context two objectives are {twice!r}: a mean over the map becomes its middle.")
     frames = patches.frames
     seen = np.zeros((len(asked), 1, frames), np.float32)
     known: dict[Any, slice] = {}

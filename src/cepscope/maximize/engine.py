@@ -12,6 +12,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,13 @@ import numpy.typing as npt
 
 from cepscope.atomic import load_npz, save_npz
 from cepscope.corpora import Patches
-from cepscope.errors import CorruptArtifactError, ParameterError
+from cepscope.errors import CorruptArtifactError, DataError, ParameterError
 from cepscope.maximize.classic import climb
 from cepscope.maximize.context import Context, fit_context
 from cepscope.maximize.objectives import Objective, ObjectiveReader, objective_reader, parse, to_plain
 from cepscope.maximize.parametrizations import Parametrization, parametrization
 from cepscope.maximize.patterns import Patterns
-from cepscope.maximize.priors import DEFAULT_PRIORS, Prior, build_priors
+from cepscope.maximize.priors import DEFAULT_PRIORS, build_priors, penalty
 from cepscope.maximize.reach import fit_reach
 from cepscope.maximize.transforms import DEFAULT_TRANSFORMS, DRAWS, Transforms, build_transform
 from cepscope.maximize.units import all_units
@@ -45,7 +46,8 @@ CLASSIC_START = 0.3  # root mean square of the classic recipe's noise
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam, Kingma and Ba 2015
 STEPS_PER_CALL = 16  # between two reports of progress
 BATCH_BYTES = 1 << 28  # of activations and patterns that one batch may hold
-VALUES_A_PATTERN = 40  # numbers that the loop keeps for one number of a pattern, maps of the network among them
+VALUES_A_NUMBER = 24  # numbers that the loop keeps for each number of a pattern: spectra, patches of the mixture, ...
+VALUES_A_UNIT = 3  # and for each number that a layer gives: itself, what came before it, its gradient
 IMPROVEMENT = 1e-3  # of the score, below which a step counts as none
 SMALL = 1e-6
 
@@ -121,7 +123,8 @@ def maximize(
     diversity : float
         Weight of the likeness between variants (mean cosine above the mean of speech).
     patience : int
-        Leave a pattern alone after so many steps without a better score; 0 never does.
+        Leave a pattern alone after so many steps without a better score; 0 never does. With random changes scores are
+        compared without them, every 16 steps.
     step : float
         Of the classic mode, in standard deviations.
     seed : int
@@ -129,7 +132,7 @@ def maximize(
     checkpoint : path, optional
         A file that keeps the state of the search; if it is there, and of the same search, that goes on.
     callback : callable, optional
-        Called every few steps with (steps done, names, activations); True ends the search of these patterns.
+        Called every few steps with (steps done, names, objectives); True ends the search of these patterns.
     progress : callable, optional
         Called with (steps done, steps in all).
 
@@ -140,12 +143,25 @@ def maximize(
     Raises
     ------
     ParameterError
-        If a setting is out of range or a layer does not exist.
+        If a setting is out of range, a layer does not exist, or the model takes other inputs than `patches`.
+    DataError
+        If the search ends in numbers that are not finite.
     """
     if mode not in MODES:
         raise ParameterError(f"`mode` must be one of {', '.join(MODES)}. Received: {mode!r}")
-    _check(steps=steps, learning_rate=learning_rate, radius=radius, components=components, step=step)
-    _check(restarts=restarts, variants=variants)
+    _check(learning_rate=learning_rate, radius=radius, step=step)
+    _check_whole(1, steps=steps, components=components, restarts=restarts, variants=variants)
+    _check_whole(0, patience=patience, seed=seed)
+    if not (np.isfinite(headroom) and 0 <= shrinkage < 1 and 0 <= diversity < np.inf):
+        raise ParameterError(
+            "`headroom` must be finite, `shrinkage` from 0 to below 1, `diversity` 0 or more. "
+            f"Received: {headroom}, {shrinkage}, {diversity}"
+        )
+    if tuple(model.inputs[0].shape[1:]) != patches.input_shape:
+        raise ParameterError(
+            f"The model must take patches of {patches.input_shape}: (n_mfcc, frames, 1). "
+            f"Received: a model that takes {tuple(model.inputs[0].shape[1:])}"
+        )
     wanted = _objectives(model, patches, layers, objectives)
     around = None
     if mode == "speech" and not (isinstance(context, str) and context == ""):
@@ -167,6 +183,7 @@ def maximize(
             learning_rate=learning_rate,
             diversity=diversity if variants > 1 else 0.0,
             variants=variants,
+            restarts=restarts,
             patience=patience or steps,
         )
         used = {
@@ -187,16 +204,25 @@ def maximize(
     settings = {"mode": mode, "steps": steps, **used, "seed": seed}
     state = ""
     if checkpoint is not None:
+        plain, vectors = to_plain(wanted)
         state = key_of(
             patches.train.x,
-            read.weights,
             *([] if around is None else [around.patch]),
+            *vectors.values(),
             *model.get_weights(),
-            names=read.names,
+            objectives=plain,
+            model=model.to_json(),
             **settings,
         )
     kept = _Kept(None if checkpoint is None else Path(checkpoint), state)
-    x, history = _run(search, plan, patches.input_shape, steps, kept, callback, progress)
+    numbers = int(np.prod(patches.input_shape)) * VALUES_A_NUMBER + search.draws
+    numbers += VALUES_A_UNIT * sum(int(np.prod(layer.output.shape[1:])) for layer in model.layers)
+    x, history = _run(search, plan, max(1, BATCH_BYTES // (4 * numbers)), steps, kept, callback, progress)
+    if not np.isfinite(x).all():
+        names = [name for name, one in zip(plan.names, x, strict=True) if not np.isfinite(one).all()]
+        raise DataError(
+            f"The search for {names[0]} ({len(names)} of {len(x)}) ended in NaN or Inf; take a smaller `learning_rate`."
+        )
     owner = plan.owner[:: plan.restarts]
     own = read.measure(x)[np.arange(len(x)), owner]
     plain, vectors = to_plain([wanted[i] for i in owner])
@@ -247,11 +273,10 @@ class _Plan:
         """Rows that belong together and must share a batch."""
         return self.variants * self.restarts
 
-    def generator(self, row: int, *more: int) -> np.random.Generator:
-        """Return the generator of a row, whatever its neighbours."""
+    def generator(self, row: int, purpose: int, done: int) -> np.random.Generator:
+        """Return the generator of a row, whatever its neighbours: of its start (0), or of its draws (1) from a step."""
         name, again = self.rows[row]
-        key = [self.seed, zlib.crc32(name.encode()), *([again] if again else []), *more]
-        return np.random.default_rng(key)
+        return np.random.default_rng([self.seed, zlib.crc32(name.encode()), again, purpose, done])
 
 
 @dataclass(frozen=True)
@@ -264,6 +289,7 @@ class _Search:
     draws: int = 0  # random numbers a row and step
     normals: int = 0  # how many of them, at the end, are normal; the others are uniform in -1 to 1
     resting: Callable[[list[Any]], bool] = lambda _state: False
+    joint: bool = False  # whether the variants of an objective are judged together
 
 
 class _Kept:
@@ -315,14 +341,13 @@ class _Kept:
 def _run(
     search: _Search,
     plan: _Plan,
-    input_shape: tuple[int, int, int],
+    many: int,
     steps: int,
     kept: _Kept,
     callback: Callback | None,
     progress: Progress | None,
 ) -> tuple[FloatArray, FloatArray]:
-    """Climb for all rows: patterns (n, n_mfcc, frames, 1) and the trace of their objectives (steps, n)."""
-    many = max(1, BATCH_BYTES // (4 * VALUES_A_PATTERN * max(int(np.prod(input_shape)), search.draws)))
+    """Climb for all rows, `many` at once: patterns (n, n_mfcc, frames, 1), trace of their objectives (steps, n)."""
     size = max(1, many // plan.group) * plan.group
     total = steps * -(-len(plan) // size)
     xs, histories = [], []
@@ -336,7 +361,6 @@ def _run(
                     progress(steps * number + done, total)
 
             found = _climb(search, plan, rows, steps, kept, callback, report)
-            kept.finish(first, *found)
         xs.append(found[0])
         histories.append(found[1])
     return np.concatenate(xs)[..., None], np.concatenate(histories, axis=1)
@@ -356,33 +380,42 @@ def _climb(
     names = tuple(plan.names[row // plan.restarts] for row in rows)
     left = kept.left(rows.start)
     if left is None:
-        noise = np.stack([plan.generator(row).standard_normal(search.shape) for row in rows])
+        noise = np.stack([plan.generator(row, 0, 0).standard_normal(search.shape) for row in rows])
         left = 0, search.start(noise.astype(np.float32)), []
     done, state, history = left
+    stopped = False
     while done < steps and not search.resting(state):
         count = min(STEPS_PER_CALL, steps - done)
-        draws = np.stack([_draws(plan.generator(row, 1, done), count, search) for row in rows], axis=1)
+        draws = np.stack([_draws(plan.generator(row, 1, done), search) for row in rows], axis=1)
         *state, trace = ascend(tf.constant(count), tf.constant(done), *state, tf.constant(draws))
         history.append(trace.numpy())
         done += count
         report(done)
         if callback is not None and callback(done, names, history[-1][-1]):
+            stopped = True
             break
         if done < steps:
             kept.leave(rows.start, done, state, history)
     x, score = finish(state)
-    best = score.reshape(-1, plan.restarts).argmax(axis=1) + np.arange(0, len(x), plan.restarts)
+    by_start = score.reshape(-1, plan.variants, plan.restarts)
+    if search.joint:  # variants that were to differ from each other were so start by start
+        by_start = np.repeat(by_start.sum(axis=1, keepdims=True), plan.variants, axis=1)
+    best = by_start.argmax(axis=2).ravel() + np.arange(0, len(x), plan.restarts)
     trace = np.concatenate(history)
     full = np.concatenate([trace, np.repeat(trace[-1:], steps - len(trace), axis=0)])  # who rests stays where it is
-    return x[best], full[:, best]
+    found = x[best], full[:, best]
+    if not stopped:  # one that was is no result of these settings
+        kept.finish(rows.start, *found)
+    return found
 
 
-def _draws(rng: np.random.Generator, count: int, search: _Search) -> FloatArray:
-    """Return what a row draws in `count` steps: (count, draws)."""
+def _draws(rng: np.random.Generator, search: _Search) -> FloatArray:
+    """Return what a row draws between two reports, however many steps there are left: (STEPS_PER_CALL, draws)."""
     if not search.draws:
-        return np.zeros((count, 0), np.float32)
-    uniform = rng.uniform(-1, 1, (count, search.draws - search.normals))
-    return np.concatenate([uniform, rng.standard_normal((count, search.normals))], axis=1).astype(np.float32)
+        return np.zeros((STEPS_PER_CALL, 0), np.float32)
+    uniform = rng.uniform(-1, 1, (STEPS_PER_CALL, search.draws - search.normals))
+    normal = rng.standard_normal((STEPS_PER_CALL, search.normals))
+    return np.concatenate([uniform, normal], axis=1).astype(np.float32)
 
 
 def _classic_search(read: ObjectiveReader, patches: Patches, *, step: float) -> _Search:
@@ -414,6 +447,7 @@ def _search(
     learning_rate: float,
     diversity: float,
     variants: int,
+    restarts: int,
     patience: int,
 ) -> _Search:
     model, weights, headroom, around = build
@@ -422,37 +456,45 @@ def _search(
     change = build_transform(transforms, patches) if transforms else None
     centre = patches.train.x[..., 0].mean(axis=0)
 
-    def pattern(z: Any, owner: IntArray) -> Any:
-        x = how.decode(z)
+    def pattern(z: Any, owner: IntArray) -> tuple[Any, Any]:
+        """Return patterns, and what they were before they were held to what is reachable."""
+        raw = how.decode(z)
         if around is None:
-            return x if how.is_sound else reach(x)
+            return raw if how.is_sound else reach(raw), raw
         # placed first, so that the level is that of the whole; and again, so that no context is made louder with it
-        return around.place(reach(around.place(x, owner)), owner)
+        raw = around.place(raw, owner)
+        return around.place(reach(raw), owner), raw
 
     def likeness(x: Any) -> Any:
-        """Mean cosine between each variant and its siblings, which this one does not move."""
+        """Mean cosine between each variant and its siblings of the same start, which this one does not move."""
         flat = tf.math.l2_normalize(tf.reshape(x - centre, [-1, centre.size]), axis=1)
-        flat = tf.reshape(flat, [-1, variants, centre.size])
-        cosines = tf.matmul(flat, tf.stop_gradient(flat), transpose_b=True)  # (units, variants, variants)
-        return tf.reshape((tf.reduce_sum(cosines, axis=2) - 1) / (variants - 1), [-1])
+        flat = tf.reshape(flat, [-1, variants, restarts, centre.size])
+        siblings = tf.reduce_sum(tf.stop_gradient(flat), axis=1, keepdims=True) - tf.stop_gradient(flat)
+        return tf.reshape(tf.reduce_sum(flat * siblings, axis=3) / (variants - 1), [-1])
 
-    def judge(x: Any, seen: Any, owner: IntArray) -> tuple[Any, Any]:
+    def judge(x: Any, raw: Any, seen: Any, owner: IntArray) -> tuple[Any, Any]:
         own = read.own(seen[..., None], owner)  # (batch,)
-        return own, _rise(own) - _penalty(priors, x) - (diversity * likeness(x) if diversity else 0.0)
+        score = _rise(own) - penalty(priors, x, raw)
+        return own, score - diversity * likeness(x) if diversity else score
 
     def compile_batch(owner: IntArray) -> tuple[Ascend, Finish]:
+        def clean(z: Any) -> tuple[Any, Any]:
+            x, raw = pattern(z, owner)
+            return x, judge(x, raw, x, owner)[1]
+
         def objective(z: Any, draws: Any) -> tuple[Any, Any]:
-            x = pattern(z, owner)
-            return judge(x, x if change is None else change(x, draws), owner)
+            x, raw = pattern(z, owner)
+            return judge(x, raw, x if change is None else change(x, draws), owner)
 
-        def end(z: Any) -> tuple[Any, Any]:
-            x = pattern(z, owner)
-            return x, judge(x, x, owner)[1]
-
-        finish = _compiled(end)
-        return _ascent(
-            objective, how, learning_rate=learning_rate, patience=patience, is_random=change is not None
-        ), lambda state: tuple(value.numpy() for value in finish(state[3]))
+        ascend = _ascent(
+            objective,
+            how,
+            learning_rate=learning_rate,
+            patience=patience,
+            clean=None if change is None else lambda z: clean(z)[1],
+        )
+        finish = _compiled(clean)
+        return ascend, lambda state: tuple(value.numpy() for value in finish(state[3]))
 
     return _Search(
         shape=how.shape,
@@ -461,19 +503,13 @@ def _search(
         draws=DRAWS + transforms.normals if transforms else 0,
         normals=transforms.normals,
         resting=lambda state: bool(np.all(state[5].numpy() >= patience)),
+        joint=bool(diversity),
     )
 
 
 def _rise(own: Any) -> Any:
     """Return log(1 + a) of objectives above the mean of speech, and a below it."""
     return tf.where(own > 0, tf.math.log1p(tf.maximum(own, 0.0)), own)
-
-
-def _penalty(priors: Sequence[tuple[float, Prior]], x: Any) -> Any:
-    total = tf.zeros(tf.shape(x)[0])
-    for weight, prior in priors:
-        total += weight * prior(x)
-    return total
 
 
 def _start(z: FloatArray) -> list[Any]:
@@ -488,34 +524,41 @@ def _ascent(
     *,
     learning_rate: float,
     patience: int,
-    is_random: bool,
+    clean: Callable[[Any], Any] | None,
 ) -> Ascend:
     """Compile the loop: Adam on z, projected on the ball after each step, the best iterate kept.
 
-    Of random scores the best is but the luckiest, so then it is the last iterate that is kept.
+    Where scores are random the best would be but the luckiest: then the iterate at the end of each call is scored
+    without its random changes, by `clean`, and the best of these is kept.
     """
     wide = (slice(None), *(None,) * len(how.shape))  # (batch,) to (batch, 1, ...)
 
     def ascend(
         count: Any, done: Any, z: Any, m: Any, v: Any, best: Any, best_score: Any, stale: Any, draws: Any
     ) -> tuple[Any, ...]:
+        def keep(z: Any, score: Any, best: Any, best_score: Any, stale: Any, steps: Any) -> tuple[Any, Any, Any]:
+            awake = stale < patience
+            better = awake & (score > best_score)
+            clearly = awake & (score > best_score + IMPROVEMENT * tf.maximum(1.0, tf.abs(best_score)))
+            stale = tf.where(clearly, 0, stale + steps)
+            return tf.where(better[wide], z, best), tf.where(better, score, best_score), stale
+
         trace = tf.TensorArray(tf.float32, size=count)
         for i in tf.range(count):
             with tf.GradientTape() as tape:
                 tape.watch(z)
                 own, score = objective(z, draws[i])
             gradient = tape.gradient(score, z)
-            better = (is_random | (score > best_score)) & (stale < patience)
-            clearly = score > best_score + IMPROVEMENT * tf.maximum(1.0, tf.abs(best_score))
-            stale = tf.where(clearly & better, 0, stale + 1)
-            best = tf.where(better[wide], z, best)
-            best_score = tf.where(better, tf.maximum(score, best_score), best_score)
+            if clean is None:
+                best, best_score, stale = keep(z, score, best, best_score, stale, 1)
             trace = trace.write(i, own)
             step = tf.cast(done + i + 1, tf.float32)
             m = BETA1 * m + (1 - BETA1) * gradient
             v = BETA2 * v + (1 - BETA2) * gradient**2
             moved = z + learning_rate * (m / (1 - BETA1**step)) / (tf.sqrt(v / (1 - BETA2**step)) + EPSILON)
             z = tf.where((stale < patience)[wide], how.project(moved), z)
+        if clean is not None:
+            best, best_score, stale = keep(z, clean(z), best, best_score, stale, count)
         return z, m, v, best, best_score, stale, trace.stack()
 
     return _compiled(ascend)
@@ -525,3 +568,9 @@ def _check(**settings: float) -> None:
     for name, value in settings.items():
         if not (np.isfinite(value) and value > 0):
             raise ParameterError(f"`{name}` must be a positive number. Received: {value}")
+
+
+def _check_whole(least: int, **settings: int) -> None:
+    for name, value in settings.items():
+        if not isinstance(value, Integral) or value < least:
+            raise ParameterError(f"`{name}` must be a whole number, {least} or more. Received: {value}")

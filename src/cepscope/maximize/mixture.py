@@ -3,7 +3,7 @@
 Patches of a few frames are projected on their principal components and modelled by a Gaussian mixture; what the
 projection leaves out is modelled as isotropic noise (probabilistic PCA, Tipping and Bishop 1999). Frames alone are
 patches of one frame. The same mixture is a judge (`cepscope.probe`, NumPy) and a prior (TensorFlow, differentiable),
-each with numbers of its own.
+each with numbers of its own, fitted to clips of its own.
 """
 
 from __future__ import annotations
@@ -100,6 +100,11 @@ class PatchMixture:
         weights = tf.cast(tf.matmul(quiet, inside) <= 0.5 * self.width, tf.float32)  # (n, count)
         weights = tf.where(tf.reduce_sum(weights, axis=1, keepdims=True) > 0, weights, tf.ones_like(weights))
         return tf.reduce_sum(score * weights, axis=1) / tf.reduce_sum(weights, axis=1) / size
+
+
+def halves(x: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Split clips (n, ...) into those that priors are fitted to and those that the judge is fitted to."""
+    return (x[::2], x[1::2]) if len(x) > 1 else (x, x)
 
 
 def fit_patch_mixture(

@@ -24,7 +24,18 @@ import numpy.typing as npt
 
 from cepscope.errors import ParameterError
 from cepscope.maximize.patterns import Patterns
-from cepscope.maximize.units import FloatArray, Reader, Seen, Term, Unit, map_shape, reader, resolve_layer, watch
+from cepscope.maximize.units import (
+    FloatArray,
+    Reader,
+    Seen,
+    Term,
+    Unit,
+    map_shape,
+    readable_layer,
+    reader,
+    resolve_layer,
+    watch,
+)
 from cepscope.models.backend import tf
 
 SHARPNESS = 1.0  # power of the cosine in a caricature
@@ -41,7 +52,8 @@ class Layer(Term):
     @staticmethod
     def read(terms: Sequence[Layer], seen: Seen) -> Any:
         """Return (batch, len(terms))."""
-        value = tf.reduce_mean(seen.map**2, axis=list(range(1, len(seen.map.shape))))
+        squares = seen.map**2
+        value = tf.reduce_mean(squares if not seen.inner else seen.mean_over(squares), axis=1)
         return tf.repeat(value[:, None], len(terms), axis=1)
 
 
@@ -57,12 +69,12 @@ class Probability(Term):
     @staticmethod
     def read(terms: Sequence[Probability], seen: Seen) -> Any:
         """Return (batch, len(terms))."""
-        return tf.gather(tf.reduce_mean(seen.layer(seen.value), axis=[1, 2]), [t.index for t in terms], axis=1)
+        return tf.gather(seen.mean_over(seen.layer(seen.value)), [t.index for t in terms], axis=1)
 
     def resolved(self, model: Any, classes: Sequence[str]) -> Probability:  # noqa: ARG002
         """Return the term; ParameterError if there is no such pooling unit."""
-        Unit(_rbm(model, self.layer).name, self.index).resolved(model, ())
-        return self
+        found = Unit(_rbm(model, self.layer).name, self.index).resolved(model, ())
+        return replace(self, layer=found.layer)
 
 
 @dataclass(frozen=True)
@@ -79,8 +91,7 @@ class FreeEnergy(Term):
 
     def resolved(self, model: Any, classes: Sequence[str]) -> FreeEnergy:  # noqa: ARG002
         """Return the term; ParameterError if the layer is no RBM."""
-        _rbm(model, self.layer)
-        return self
+        return replace(self, layer=_rbm(model, self.layer).name)
 
 
 @dataclass(frozen=True)
@@ -92,11 +103,15 @@ class Direction(Term):
     vector : array [shape=(units,)]
         Of length one.
     tag : str
-        Tells directions apart.
+        What it is called.
     """
 
     vector: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32), compare=False, repr=False)
     tag: str = ""
+    digest: str = field(default="", init=False, repr=False)  # so that other numbers make another term
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", _checksum(self.vector))
 
     def __str__(self) -> str:
         return f"direction({self.layer}, {self.tag})"
@@ -108,7 +123,7 @@ class Direction(Term):
 
     def resolved(self, model: Any, classes: Sequence[str]) -> Direction:  # noqa: ARG002
         """Return the term; ParameterError if the vector does not fit the layer."""
-        layer = resolve_layer(model, self.layer)
+        layer = readable_layer(model, self.layer)
         width = map_shape(layer)[-1]
         if self.vector.shape != (width,):
             raise ParameterError(
@@ -131,12 +146,16 @@ class Caricature(Term):
     rest : array [shape=map]
         Mean map of real speech.
     tag : str
-        Tells clips apart.
+        What the clip is called.
     """
 
     above: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32), compare=False, repr=False)
     rest: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32), compare=False, repr=False)
     tag: str = ""
+    digest: str = field(default="", init=False, repr=False)  # so that other numbers make another term
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", _checksum(self.above) + _checksum(self.rest))
 
     def __str__(self) -> str:
         return f"caricature({self.layer}, {self.tag})"
@@ -201,7 +220,11 @@ class Objective:
     __rmul__ = __mul__
 
     def __truediv__(self, factor: float) -> Objective:
-        return self * (1 / factor)
+        if not isinstance(factor, Real):
+            return NotImplemented
+        if factor == 0:
+            raise ParameterError(f"An objective can't be divided by 0: {self}")
+        return Objective({term: weight / float(factor) for term, weight in self.weights.items()})
 
     def __neg__(self) -> Objective:
         return self * -1.0
@@ -225,24 +248,18 @@ class Objective:
         ParameterError
             If a term does not exist, a weight is not finite, or nothing is left to maximize.
         """
-        if not any(self.weights.values()) or not np.isfinite(list(self.weights.values())).all():
-            raise ParameterError(f"An objective needs finite weights that are not all 0. Received: {self.name}")
         found = Objective({})
         for term, weight in self.weights.items():
             found = found + Objective({term.resolved(model, classes): weight})
+        weights = list(found.weights.values())
+        if not any(weights) or not np.isfinite(weights).all():
+            raise ParameterError(f"An objective needs finite weights that are not all 0. Received: {self.name}")
         return replace(found, label=self.label)
 
 
-def unit(name: str, *, border: int = 0) -> Objective:
-    """Excite a unit: ``crbm2:7``, at one place ``crbm2:7@3,10``, of a class ``logits:three``.
-
-    Parameters
-    ----------
-    name : str
-    border : int
-        Places at the edges of the map that its mean leaves out.
-    """
-    return Objective({replace(Unit.parse(name), border=border): 1.0})
+def unit(name: str) -> Objective:
+    """Excite a unit: ``crbm2:7``, at one place ``crbm2:7@3,10``, of a class ``logits:three``."""
+    return Objective({Unit.parse(name): 1.0})
 
 
 def logit(label: str, *, layer: str = "logits") -> Objective:
@@ -315,7 +332,7 @@ def concept(model: Any, name: str, positive: npt.ArrayLike, negative: npt.ArrayL
     sides = [np.asarray(positive, np.float32), np.asarray(negative, np.float32)]
     if not all(len(side) for side in sides):
         raise ParameterError(f"A concept needs clips on both sides. Received: {len(sides[0])} and {len(sides[1])}")
-    chosen = resolve_layer(model, name)
+    chosen = readable_layer(model, name)
     read = reader(model, [Unit(chosen.name, i) for i in range(map_shape(chosen)[-1])])
     values = read.measure(np.concatenate(sides)).astype(np.float64)
     spread = np.maximum(values.std(axis=0), 1e-9)
@@ -340,7 +357,7 @@ def caricature(model: Any, name: str, clip: npt.ArrayLike, speech: npt.ArrayLike
     """
     from cepscope.models.backend import keras
 
-    chosen = resolve_layer(model, name)
+    chosen = readable_layer(model, name)
     below = keras.Model(model.inputs[0], chosen.input)
     batch = np.asarray(speech, np.float32)
     one = np.asarray(clip, np.float32)
@@ -385,7 +402,7 @@ def _checksum(array: FloatArray) -> str:
 
 
 def _rbm(model: Any, name: str) -> Any:
-    layer = resolve_layer(model, name)
+    layer = resolve_layer(model, name)  # any layer: what is wrong with it is said here
     if not hasattr(layer, "free_energy"):
         raise ParameterError(f"{layer.name} is no RBM, so it has no free energy and no pooling probabilities.")
     return layer
@@ -404,7 +421,7 @@ def to_plain(objectives: Sequence[Objective]) -> tuple[list[dict[str, Any]], dic
         terms = []
         for term, weight in objective.weights.items():
             entry: dict[str, Any] = {"kind": type(term).__name__, "weight": weight}
-            for each in fields(term):
+            for each in (each for each in fields(term) if each.init):
                 value = getattr(term, each.name)
                 if isinstance(value, np.ndarray):
                     entry[each.name] = {"array": _checksum(value)}
@@ -500,7 +517,7 @@ class ObjectiveReader:
             chosen = np.abs(weights).argmax(axis=1)  # each row's only term
             own = [self.terms.terms[j] for j in chosen]
             seen = watch(self.model, {own[0].layer})(x)[own[0].layer]
-            means = seen.mean_of([term.index for term in own], own[0].border)
+            means = seen.mean_of([term.index for term in own])
             return (means - self.rest[chosen]) / self.scale[chosen] * weights[np.arange(len(chosen)), chosen]
         values = reader(self.model, [self.terms.terms[j] for j in used]).read(x)
         return tf.reduce_sum((values - self.rest[used]) / self.scale[used] * weights[:, used], axis=1)

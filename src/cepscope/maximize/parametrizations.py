@@ -158,9 +158,15 @@ def _log_mel(patches: Patches, radius: float) -> Parametrization:
 
 def _modulation(x: FloatArray) -> Parametrization:
     frames = x.shape[2]
-    magnitude = np.abs(np.fft.rfft(x, axis=2)).mean(axis=0).astype(np.float32)  # (rows, bins)
+    spectra = np.fft.rfft(x, axis=2)
+    magnitude = np.abs(spectra).mean(axis=0).astype(np.float32)  # (rows, bins)
+    # the first bin, and the last of an even length, are real: they have a sign, no phase, and keep that of speech
+    fixed = np.zeros(magnitude.shape[1], bool)
+    fixed[[0, *([-1] if frames % 2 == 0 else [])]] = True
+    phases = np.where(spectra.real.mean(axis=0) < 0, np.pi, 0.0).astype(np.float32)
 
     def decode(phase: Any) -> Any:
+        phase = tf.where(fixed, phases, phase)
         spectrum = tf.complex(magnitude * tf.cos(phase), magnitude * tf.sin(phase))
         return tf.signal.irfft(spectrum, fft_length=[frames])
 

@@ -33,7 +33,7 @@ class Patterns:
     activation : array [shape=(n,)]
         Each pattern's activation of its unit (pre-activation).
     history : array [shape=(steps, n)]
-        Activation along the ascent.
+        Each objective along the ascent, in units of real speech, random changes included.
     settings : dict
         How they were made.
     objectives : tuple of dict

@@ -19,7 +19,7 @@ Likelihoods are held to that of speech, not raised: the likeliest pattern is smo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from cepscope.corpora import Patches
 from cepscope.errors import ParameterError
-from cepscope.maximize.mixture import WIDTH, fit_patch_mixture
+from cepscope.maximize.mixture import WIDTH, fit_patch_mixture, halves
 from cepscope.maximize.space import fit_patch_space
 from cepscope.models.backend import tf
 
@@ -37,7 +37,8 @@ FloatArray = npt.NDArray[np.float32]
 
 MIN_FRAMES = 3
 RANGE = (1.0, 99.0)  # percentiles of a coefficient
-# the judge of probe/ uses other numbers and other clips, so that a pattern can't please both by accident
+# the judge of probe/ uses other numbers and the other half of the clips; of that half, priors know only how likely
+# clips that they were not fitted to are: a mean and a deviation
 MIXTURES, DIRECTIONS, STRIDE = 8, 60, 3
 SHRINKAGE = 0.05
 DEFAULT_PRIORS: Mapping[str, float] = {"time_curvature": 0.03, "quefrency": 0.1, "patch_likelihood": 0.1}
@@ -59,6 +60,24 @@ def total_variation(x: Any) -> Any:
 
 
 @dataclass(frozen=True)
+class WeightedPrior:
+    """A prior with its weight.
+
+    Attributes
+    ----------
+    weight : float
+    prior : callable
+        Maps patterns (n, rows, frames) to (n,).
+    is_of_raw : bool
+        Whether it judges patterns before they are held to what is reachable.
+    """
+
+    weight: float
+    prior: Prior
+    is_of_raw: bool = False
+
+
+@dataclass(frozen=True)
 class Quefrency:
     """Roughness of the log-mel spectrum: the mean of ``k^2 |c_k|^2`` over coefficients k and frames.
 
@@ -69,7 +88,7 @@ class Quefrency:
     ----------
     mean : array [shape=(n_mfcc,)]
     decoder : array [shape=(n_mfcc, rows)]
-        Undo the scaling or whitening: C = decoder @ x + mean.
+        Undo scaling or whitening, and the lifter: C = decoder @ x + mean.
     """
 
     mean: FloatArray
@@ -122,7 +141,7 @@ class Typical:
 
 def build_priors(
     weights: Mapping[str, float], patches: Patches, *, model: Any = None, reach: Prior | None = None
-) -> list[tuple[float, Prior]]:
+) -> list[WeightedPrior]:
     """Fit the priors that have a weight to real speech.
 
     Parameters
@@ -138,8 +157,8 @@ def build_priors(
 
     Returns
     -------
-    list of (weight, prior)
-        Each prior maps patterns (n, rows, frames) to (n,) and is 1 on average over real speech.
+    list of WeightedPrior
+        Each is 1 on average over real speech.
 
     Raises
     ------
@@ -153,10 +172,23 @@ def build_priors(
             raise ParameterError(f"The weight of the prior {name!r} must be 0 or more. Received: {weight}")
     speech = patches.train.x[..., 0]
     return [
-        (float(weight), scaled_to_speech(BUILDERS[name](patches, model, reach), speech))
+        WeightedPrior(
+            float(weight), scaled_to_speech(BUILDERS[name](patches, model, reach), speech), name == "reachability"
+        )
         for name, weight in weights.items()
         if weight
     ]
+
+
+def penalty(priors: Sequence[WeightedPrior], x: Any, raw: Any) -> Any:
+    """Return the weighted sum of priors (n,) of patterns (n, rows, frames).
+
+    `raw` is what they were before they were held to what is reachable.
+    """
+    total = tf.zeros(tf.shape(x)[0])
+    for one in priors:
+        total += one.weight * one.prior(raw if one.is_of_raw else x)
+    return total
 
 
 def scaled_to_speech(prior: Prior, x: FloatArray) -> Prior:
@@ -177,7 +209,9 @@ def typical(score: Prior, x: FloatArray) -> Typical:
 
 
 def _quefrency(patches: Patches, _model: Any, _reach: Any) -> Prior:
-    return Quefrency(patches.scaler.mean.astype(np.float32), patches.scaler.decoder.astype(np.float32))
+    gains = patches.spec.lifter_gains()
+    mean, decoder = patches.scaler.mean / gains, patches.scaler.decoder / gains[:, None]
+    return Quefrency(mean.astype(np.float32), decoder.astype(np.float32))
 
 
 def _mahalanobis(patches: Patches, _model: Any, _reach: Any) -> Prior:
@@ -196,7 +230,7 @@ def _likelihood(width: int, stride: int) -> Callable[[Patches, Any, Any], Prior]
     def build(patches: Patches, _model: Any, _reach: Any) -> Prior:
         silence = patches.scaler.transform(patches.spec.silence[:, None])[:, 0]
         x = patches.train.x
-        fitted, other = (x[::2], x[1::2]) if len(x) > 1 else (x, x)
+        fitted, other = halves(x)
         mixture = fit_patch_mixture(
             fitted, silence=silence, width=width, stride=stride, directions=DIRECTIONS, mixtures=MIXTURES, seed=1
         )

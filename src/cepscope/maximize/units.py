@@ -8,6 +8,8 @@ the non-linearity, so that no unit is dead or saturated at the start of the asce
 - a filter of any other convolution: the softplus of its input, averaged over its map;
 - a dense unit, a class logit among them: its input.
 
+Means are free of borders: places that padding robs of a part of their receptive field do not count.
+
 A unit is one kind of `Term`, a number that can be read from a network at an input; `cepscope.maximize.objectives` has
 the others and adds them up.
 """
@@ -27,6 +29,7 @@ from cepscope.errors import ParameterError
 from cepscope.models.backend import keras, tf
 
 FloatArray = npt.NDArray[np.float32]
+Inner = tuple[slice, ...]
 
 CONVOLUTIONS = (
     keras.layers.Conv1D,
@@ -46,11 +49,14 @@ class Seen:
     layer : keras.Layer
     value : tensor
         The layer's input.
+    inner : tuple of slice
+        Places of the map that see all of a receptive field; by default all places.
     """
 
-    def __init__(self, layer: Any, value: Any) -> None:
+    def __init__(self, layer: Any, value: Any, inner: Inner = ()) -> None:
         self.layer = layer
         self.value = value
+        self.inner = inner
 
     @cached_property
     def _both(self) -> tuple[Any, Any]:
@@ -75,21 +81,19 @@ class Seen:
         """Return what the layer gives to those above it."""
         return self._both[1]
 
-    def mean(self, border: int = 0) -> Any:
-        """Return each unit's mean over its map (batch, units), without `border` places at each edge."""
-        return self.map if len(self.map.shape) < MAP_RANK else _mean(self.map, border)
+    def mean(self) -> Any:
+        """Return each unit's mean over its map (batch, units)."""
+        return self.map if len(self.map.shape) < MAP_RANK else self.mean_over(self.map)
 
-    def mean_of(self, indices: Sequence[int], border: int = 0) -> Any:
+    def mean_of(self, indices: Sequence[int]) -> Any:
         """Return the mean of one unit an input (batch,), in less time than that of all units where the layer can."""
         if hasattr(self.layer, "pre_activation_of"):
-            return _mean(self.layer.pre_activation_of(self.value, indices)[..., None], border)[:, 0]
-        return tf.gather(self.mean(border), indices, axis=1, batch_dims=1)
+            return self.mean_over(self.layer.pre_activation_of(self.value, indices)[..., None])[:, 0]
+        return tf.gather(self.mean(), indices, axis=1, batch_dims=1)
 
-
-def _mean(found: Any, border: int) -> Any:
-    """Return means over maps (batch, place..., units), without `border` places at each edge: (batch, units)."""
-    inner = tuple(slice(border, size - border) for size in found.shape[1:-1])
-    return tf.reduce_mean(found[(slice(None), *inner)], axis=list(range(1, len(found.shape) - 1)))
+    def mean_over(self, found: Any) -> Any:
+        """Return the means of a map (batch, place..., units) over the places that count: (batch, units)."""
+        return tf.reduce_mean(found[(slice(None), *self.inner)], axis=list(range(1, len(found.shape) - 1)))
 
 
 @dataclass(frozen=True)
@@ -121,8 +125,7 @@ class Term(ABC):
 
     def resolved(self, model: Any, classes: Sequence[str]) -> Term:  # noqa: ARG002
         """Return the term checked against a model, with labels replaced by their index."""
-        resolve_layer(model, self.layer)
-        return self
+        return replace(self, layer=readable_layer(model, self.layer).name)
 
 
 @dataclass(frozen=True, order=True)
@@ -137,20 +140,17 @@ class Unit(Term):
         Channel of a convolution, or position in a dense layer; a class's label will do for the layer of logits.
     place : (row, column), optional
         One place of the map instead of its mean.
-    border : int
-        Places at the edges of the map that the mean leaves out, because their receptive field ends there.
 
     Examples
     --------
     >>> Unit.parse("crbm2:7")
-    Unit(layer='crbm2', index=7, place=None, border=0)
+    Unit(layer='crbm2', index=7, place=None)
     >>> str(Unit("crbm2", 7, (3, 10)))
     'crbm2:7@3,10'
     """
 
     index: int | str = 0
     place: tuple[int, ...] | None = None
-    border: int = 0
 
     @classmethod
     def parse(cls, text: str) -> Unit:
@@ -171,26 +171,25 @@ class Unit(Term):
 
     def __str__(self) -> str:
         place = f"@{','.join(map(str, self.place))}" if self.place else ""
-        border = f" without border {self.border}" if self.border else ""
-        return f"{self.layer}:{self.index}{place}{border}"
+        return f"{self.layer}:{self.index}{place}"
 
     @property
     def together(self) -> Any:
-        """Means of one border are read together, and places."""
-        return self.place is None, self.border
+        """Means are read together, and places."""
+        return self.place is None
 
     @staticmethod
     def read(terms: Sequence[Unit], seen: Seen) -> Any:
         """Return the units' activations (batch, len(terms))."""
         if terms[0].place is not None:
             return tf.stack([seen.map[(slice(None), *(t.place or ()), t.index)] for t in terms], axis=1)
-        means = seen.mean(terms[0].border)
+        means = seen.mean()
         wanted = [t.index for t in terms]
         return means if wanted == list(range(means.shape[1])) else tf.gather(means, wanted, axis=1)
 
     def resolved(self, model: Any, classes: Sequence[str]) -> Unit:
         """Return the unit with the layer's own name and a number; ParameterError if there is no such unit."""
-        layer = resolve_layer(model, self.layer)
+        layer = readable_layer(model, self.layer)
         shape = map_shape(layer)
         index = self.index
         if isinstance(index, str):
@@ -205,16 +204,16 @@ class Unit(Term):
         ):
             size = " x ".join(map(str, shape[:-1])) or "a single place: it has no map"
             raise ParameterError(f"The map of {layer.name} is {size}. Received: {self}")
-        if self.border and (len(shape) == 1 or min(shape[:-1]) <= 2 * self.border):
-            raise ParameterError(
-                f"A border of {self.border} leaves nothing of the map of {layer.name}, {shape[:-1]}. Take less."
-            )
         return replace(self, layer=layer.name, index=index)
 
 
 def map_shape(layer: Any) -> tuple[int, ...]:
     """Return the shape of a layer's activations without the batch: (place..., units)."""
     return tuple(int(size) for size in Seen(layer, tf.zeros((1, *layer.input.shape[1:]))).map.shape[1:])
+
+
+def _has_units(layer: Any) -> bool:
+    return is_convolution(layer) or isinstance(layer, keras.layers.Dense)
 
 
 def is_convolution(layer: Any) -> bool:
@@ -240,6 +239,24 @@ def resolve_layer(model: Any, name: str) -> Any:
     raise ParameterError(f"The model has no layer {name!r}; it has {', '.join(names)}.")
 
 
+def readable_layer(model: Any, name: str) -> Any:
+    """Find a layer, as `resolve_layer` does, whose units can be read before their non-linearity.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such layer or it is of another kind.
+    """
+    layer = resolve_layer(model, name)
+    if not _has_units(layer):
+        names = [one.name for one in model.layers if _has_units(one)]
+        raise ParameterError(
+            f"{layer.name} ({type(layer).__name__}) has no units of its own to show; take a convolution or a dense "
+            f"layer: {', '.join(names) or 'there is none'}."
+        )
+    return layer
+
+
 def unit_layers(model: Any, layers: str | Sequence[str] = "all") -> list[Any]:
     """List the layers whose units can be shown, in the model's order.
 
@@ -248,10 +265,18 @@ def unit_layers(model: Any, layers: str | Sequence[str] = "all") -> list[Any]:
     model : keras.Model
     layers : "all" or sequence of str
         ``"all"`` takes every convolution and the last dense layer (the class logits).
+
+    Raises
+    ------
+    ParameterError
+        If there is no such layer, it has no units that can be read, or none is named.
     """
     if layers != "all":
         wanted = [layers] if isinstance(layers, str) else list(layers)
-        return [resolve_layer(model, name) for name in wanted]
+        found = [readable_layer(model, name) for name in wanted]
+        if not found or len(set(map(id, found))) < len(found):
+            raise ParameterError(f"`layers` must name at least one layer, and none twice. Received: {wanted}")
+        return found
     dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     chosen = [layer for layer in model.layers if is_convolution(layer) or layer in dense[-1:]]
     if not chosen:
@@ -330,15 +355,18 @@ def reader(model: Any, terms: Sequence[Term]) -> Reader:
 
 def watch(model: Any, names: Collection[str]) -> Callable[[Any], dict[str, Seen]]:
     """Return what shows a batch of inputs (batch, n_mfcc, frames, 1) to the named layers, each computed once."""
+    from cepscope.maximize.receptive import inner_places
+
     layers = [layer for layer in model.layers if layer.name in names]  # in the model's order: from below
+    inner = [inner_places(model, layer) for layer in layers]
     ways = [
         _way([model.inputs[0], *(below.output for below in layers[:i])], layer.input) for i, layer in enumerate(layers)
     ]
 
     def see(x: Any) -> dict[str, Seen]:
         seen: dict[str, Seen] = {}
-        for layer, way in zip(layers, ways, strict=True):
-            seen[layer.name] = Seen(layer, way([x, *(below.output for below in seen.values())]))
+        for layer, way, places in zip(layers, ways, inner, strict=True):
+            seen[layer.name] = Seen(layer, way([x, *(below.output for below in seen.values())]), places)
         return seen
 
     return see

@@ -243,14 +243,18 @@ class ConvolutionalRBM(keras.layers.Layer):
 
         `steps` says that blocks are as `pooling.sample_steps` gives them.
         """
-        down = conv.down(blocks, steps=steps)
+        down = self.down(blocks, shape, conv, steps=steps) + self.visible_biases
         if self.center_hidden:
-            down -= conv.down(self.offset_blocks(conv))
-        (top, left), (height, width) = self._before(), shape[1:3]
-        down = down[:, top : top + height, left : left + width]
-        rest = [height - down.shape[1], width - down.shape[2]]  # what no whole block sees
-        down = tf.pad(down, [[0, 0], [0, rest[0]], [0, rest[1]], [0, 0]]) + self.visible_biases
+            down -= self.down(self.offset_blocks(conv), shape, conv)
         return down if self.visible == "gaussian" else tf.sigmoid(down)
+
+    def down(self, blocks: Any, shape: Any, conv: Any, *, steps: bool = False) -> Any:
+        """Add up the kernels of hidden units by block: (n, H, W, C), what `visibles_from_blocks` adds its biases to."""
+        found = conv.down(blocks, steps=steps)
+        (top, left), (height, width) = self._before(), shape[1:3]
+        found = found[:, top : top + height, left : left + width]
+        rest = [height - found.shape[1], width - found.shape[2]]  # what no whole block sees
+        return tf.pad(found, [[0, 0], [0, rest[0]], [0, rest[1]], [0, 0]])
 
     def offset_blocks(self, conv: Any) -> Any:
         """Return the hidden offsets as blocks of a single clip."""

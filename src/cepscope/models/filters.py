@@ -67,6 +67,43 @@ def model_filters(model: Any) -> dict[str, FloatArray]:
     return {layer.name: picture for layer, picture in zip(rbms, pictures, strict=True)}
 
 
+def combine_filters(model: Any, layer: str, weights: npt.ArrayLike) -> FloatArray:
+    """Add up the filters of an RBM with a weight for each of its pooling units, all the way down to the input.
+
+    What `linear_combinations` does for one unit, at its place in a whole patch, for any mixture of units: of those that
+    a class's logit adds up, for one.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From `build_cdbn`.
+    layer : str
+    weights : array [shape=(n, h, w, filters)]
+        For that layer's pooling units; each stands for the mean of its block.
+
+    Returns
+    -------
+    array [shape=(n, n_mfcc, frames, 1)]
+        No biases, no non-linearity.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such layer, or the array is not of its map.
+    """
+    from cepscope.models.backend import tf
+    from cepscope.models.generation import checked_units, rbm_layers
+
+    names = [rbm.name for rbm in rbm_layers(model)]
+    value = tf.constant(checked_units(model, layer, weights))
+    for rbm in reversed(rbm_layers(model)[: names.index(layer) + 1]):
+        shape = (None, *rbm.input.shape[1:])
+        conv = rbm.convolution(shape)
+        units = rbm.pool_size[0] * rbm.pool_size[1]
+        value = rbm.down(tf.repeat(conv.unpooled(value)[None] / units, units, axis=0), shape, conv)
+    return np.asarray(value, np.float32)
+
+
 def _impulse(stride: tuple[int, int]) -> npt.NDArray[np.float64]:
     out = np.zeros(stride)
     out[0, 0] = 1

@@ -216,11 +216,51 @@ def sample_unit(
         raise ParameterError(f"The map of {layer} is {height} x {width}. Received: place {(row, column)}")
     clamp = np.zeros((height, width, filters), bool)
     clamp[(..., filter_index) if everywhere else (row, column, filter_index)] = True
-    rng = np.random.default_rng([seed, depth, filter_index])
-    start = rng.standard_normal(shape) if rbm.visible == "gaussian" else rng.integers(0, 2, shape)
-    found = gibbs_chains(rbm, start, steps=steps, thin=steps, clamp=clamp, means=True, seed=seed)[0]
-    samples = found if depth == 0 else top_down(model, rbms[depth - 1].name, found, rounds=rounds)
+    samples = _imagine(model, depth, chains, clamp, steps=steps, rounds=rounds, seed=seed)
     return UnitSamples(samples.mean(axis=0), samples)
+
+
+def sample_layer(
+    model: Any, layer: str, *, chains: int = 64, steps: int = 100, rounds: int = ROUNDS, seed: int = 0
+) -> FloatArray:
+    """Draw inputs from a CDBN with nothing held on: what `sample_unit` is to be compared with.
+
+    Parameters
+    ----------
+    model, layer, chains, steps, rounds, seed
+        As of `sample_unit`.
+
+    Returns
+    -------
+    array [shape=(chains, n_mfcc, frames, 1)]
+    """
+    if chains < 1:
+        raise ParameterError(f"`chains` must be at least 1. Received: {chains}")
+    depth = _depth(rbm_layers(model), layer)
+    return _imagine(model, depth, chains, None, steps=steps, rounds=rounds, seed=seed)
+
+
+def _imagine(
+    model: Any,
+    depth: int,
+    chains: int,
+    clamp: npt.NDArray[np.bool_] | None,
+    *,
+    steps: int,
+    rounds: int,
+    seed: int,
+) -> FloatArray:
+    """Run the chains of one RBM from random visible units, and take what they have found down to the input.
+
+    Chains of one seed draw the same numbers whatever is held on, so that what differs between them differs for that.
+    """
+    rbms = rbm_layers(model)
+    rbm = rbms[depth]
+    shape = (chains, *rbm.input.shape[1:])
+    rng = np.random.default_rng([seed, depth])
+    visible = rng.standard_normal(shape) if rbm.visible == "gaussian" else rng.integers(0, 2, shape)
+    found = gibbs_chains(rbm, visible, steps=steps, thin=steps, clamp=clamp, means=True, seed=seed)[0]
+    return found if depth == 0 else top_down(model, rbms[depth - 1].name, found, rounds=rounds)
 
 
 def top_down(model: Any, layer: str, pooled: npt.ArrayLike, *, rounds: int = ROUNDS) -> FloatArray:
@@ -251,17 +291,24 @@ def top_down(model: Any, layer: str, pooled: npt.ArrayLike, *, rounds: int = ROU
     """
     rbms = rbm_layers(model)
     depth = _depth(rbms, layer)
-    value = np.asarray(pooled, np.float32)
-    expected = tuple(rbms[depth].output.shape[1:])
-    if value.ndim != 4 or value.shape[1:] != expected:
-        raise ParameterError(f"Units of {layer} must be (n, {', '.join(map(str, expected))}). Received: {value.shape}")
+    value = checked_units(model, layer, pooled)
     if rounds < 0:
         raise ParameterError(f"`rounds` must be at least 0. Received: {rounds}")
-    _finite(f"Units of {layer}", value)
     if rbms[depth].hidden == "binary" and value.size and not -SLACK <= value.min() <= value.max() <= 1 + SLACK:
         raise ParameterError(f"Units of {layer} must be in 0 to 1. Received: {value.min():g} to {value.max():g}")
     for rbm in reversed(rbms[: depth + 1]):
         value = _down_one(rbm, value, rounds)
+    return value
+
+
+def checked_units(model: Any, layer: str, values: npt.ArrayLike) -> FloatArray:
+    """Return numbers for the pooling units of an RBM, (n, h, w, filters); refuse what is not of its map or finite."""
+    rbms = rbm_layers(model)
+    value = np.asarray(values, np.float32)
+    expected = tuple(rbms[_depth(rbms, layer)].output.shape[1:])
+    if value.ndim != 4 or value.shape[1:] != expected:
+        raise ParameterError(f"Units of {layer} must be (n, {', '.join(map(str, expected))}). Received: {value.shape}")
+    _finite(f"Units of {layer}", value)
     return value
 
 

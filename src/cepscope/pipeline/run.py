@@ -44,7 +44,7 @@ class Stage:
 STAGES = (
     Stage("extract", (), ("corpus", "strict", "features"), ("corpora", "features", "audio"), stages.run_extract),
     Stage("train", ("extract",), ("model", "train"), ("models",), stages.run_train),
-    Stage("maximize", ("extract", "train"), ("maximize",), ("maximize", "models"), stages.run_maximize),
+    Stage("maximize", ("extract", "train"), ("maximize",), ("maximize", "models", "features"), stages.run_maximize),
     Stage("invert", ("maximize",), ("invert",), ("invert", "features"), stages.run_invert),
     Stage(
         "probe",
@@ -53,7 +53,13 @@ STAGES = (
         ("probe", "maximize", "models", "features", "audio"),
         stages.run_probe,
     ),
-    Stage("report", ("extract", "train", "maximize", "invert", "probe"), ("report",), ("report",), stages.run_report),
+    Stage(
+        "report",
+        ("extract", "train", "maximize", "invert", "probe"),
+        ("report",),
+        ("report", "probe"),
+        stages.run_report,
+    ),
 )
 NAMES = tuple(stage.name for stage in STAGES)
 

@@ -149,14 +149,17 @@ def run_maximize(context: Context) -> list[Path]:
 
     path = context.folder / "patterns" / "patterns.npz"
     settings = context.config.maximize.model_dump()
+    kept = path.with_name("search.npz")  # of a search that is killed; it goes on from there
     found = maximize(
         context.model,
         context.patches,
         **{**settings, "transforms": Transforms(**settings["transforms"])},
         seed=context.config.seed,
+        checkpoint=kept,
         progress=context.counter("maximize"),
     )
     found.save(path)
+    kept.unlink(missing_ok=True)
     context.__dict__["patterns"] = found
     return [path]
 
@@ -198,9 +201,10 @@ def stored_sounds(context: Context) -> StoredSounds:
 
 
 def run_probe(context: Context) -> list[Path]:
-    """Does it hold up? Scores of every unit's pattern and sound, the exemplars' sounds."""
+    """Does it hold up? Scores of every unit's pattern and sound, the exemplars' sounds, other ways to show it."""
     from cepscope.audio import write_wav
-    from cepscope.probe import score_units
+    from cepscope.maximize.viewing import find_views
+    from cepscope.probe import score_units, summarise_views
 
     patches = context.patches
     scores = score_units(
@@ -213,10 +217,14 @@ def run_probe(context: Context) -> list[Path]:
         progress=context.counter("probe"),
     )
     folder, audio = context.folder / "patterns", context.folder / "audio" / "exemplars"
-    paths = [folder / name for name in ("units.csv", "summary.json", "exemplars.npz")]
+    paths = [folder / name for name in ("units.csv", "summary.json", "exemplars.npz", "views.npz")]
     scores.save_csv(paths[0])
-    scores.save_summary(paths[1])
     save_npz(paths[2], index=scores.exemplars, activation=scores.exemplar_activations)
+    views = find_views(
+        context.model, patches, context.patterns, seed=context.config.seed, progress=context.counter("probe: views")
+    )
+    views.save(paths[3])
+    write_text(paths[1], json.dumps({**scores.summary(), "views": summarise_views(views)}, indent=2) + "\n")
     for index in np.unique(scores.exemplars):
         path = audio / f"{index:05d}.wav"  # its place among the held-out clips
         write_wav(path, patches.load_wave(patches.test.paths[index]), patches.spec.sr)
@@ -226,6 +234,7 @@ def run_probe(context: Context) -> list[Path]:
 
 def run_report(context: Context) -> list[Path]:
     """Everything to one page."""
+    from cepscope.maximize.views import Views
     from cepscope.probe import load_unit_rows
     from cepscope.report import write_page
     from cepscope.report.assemble import assemble
@@ -247,6 +256,7 @@ def run_report(context: Context) -> list[Path]:
         exemplars=index,
         exemplar_activations=activation,
         exemplar_waves=waves,
+        views=Views.load(folder / "patterns" / "views.npz"),
         filters=load_npz(folder / "model" / "filters.npz"),
         history=read_history(folder / "model" / "history.csv"),
         title=config.report.title or f"What a network trained on {context.patches.corpus_name} listens for",

@@ -19,19 +19,21 @@ from cepscope.errors import ParameterError
 from cepscope.maximize.objectives import objective_reader, objectives_of
 from cepscope.maximize.patterns import Patterns
 from cepscope.maximize.reach import fit_reach
-from cepscope.maximize.space import PatchSpace, fit_patch_space
-from cepscope.maximize.units import is_convolution, map_shape, unit_activations, unit_layers
+from cepscope.maximize.space import fit_patch_space
+from cepscope.maximize.units import is_convolution, unit_activations, unit_layers
 from cepscope.models.backend import keras
 from cepscope.probe.alternatives import alternatives, similarity
-from cepscope.probe.frechet import frechet_distance
-from cepscope.probe.naturalness import fit_naturalness
-from cepscope.probe.scores import HasAudio, ratio
-from cepscope.probe.selectivity import heard_right, ranks, transfer
+from cepscope.probe.frechet import MIN_ROWS, frechet_distance
+from cepscope.probe.measures import HasAudio, logits_layer, measure, radii
+from cepscope.probe.selectivity import heard_right, transfer
 from cepscope.probe.signal import noise_floor, spectral_contrast
 
 FloatArray = npt.NDArray[np.float32]
 Table = dict[str, npt.NDArray[np.float64]]
 
+RAW = ("natural_mean", "natural_max", "pattern_activation", "sound_activation")
+DRAWS = 8  # of real clips, to compare the Frechet distance of sounds with
+DEAD = 1e-6  # deviation of a filter that says the same of every clip, but for float32
 RANGE = (5, 95)  # percentiles of real clips between which a sound's floor and contrast should be
 
 
@@ -66,58 +68,40 @@ def unit_table(
     Returns
     -------
     dict of array [shape=(patterns,)]
-        ``pattern_over_natural``, ``matched_over_natural`` (at the radius of real speech), ``sound_over_natural``,
-        ``retention``, ``naturalness_z``, ``noise_floor`` and ``spectral_contrast`` (dB), ``rank`` (of the unit in its
-        layer on its sound), ``alternatives`` (of clips that excite most and least) and ``alternatives_all`` (any two
-        clips), and for each other network ``transfer_NAME``.
+        The columns of `cepscope.probe.measures.Measures` that are no raw activations; with `opposites`,
+        ``alternatives`` (of clips that excite most and least) and ``alternatives_all`` (any two clips); and for each
+        other network ``transfer_NAME``.
 
     Raises
     ------
     ParameterError
         If a pattern's objective is not a unit: it has no rank and no counterpart.
     """
-    indices = np.array(patterns.indices)
-    if (indices < 0).any():
+    return _measured(model, patches, patterns, sounds, opposites, others or {}, seed)[0]
+
+
+def _measured(
+    model: Any,
+    patches: Patches,
+    patterns: Patterns,
+    sounds: HasAudio,
+    opposites: Patterns | None,
+    others: Mapping[str, Any],
+    seed: int,
+) -> tuple[Table, FloatArray]:
+    """Return the table of `unit_table`, and what the network is given of the sounds."""
+    if min(patterns.indices, default=-1) < 0:
         raise ParameterError("Only patterns of single units have a rank in their layer; choose those.")
-    own = np.arange(len(patterns))
-    read = objective_reader(model, objectives_of(patterns))
-    x_sound = np.stack([patches.encode(sound, sr=sounds.sr) for sound in sounds.audio])
-    space = fit_patch_space(patches.train.x, components=int(np.prod(patches.input_shape)))
-    real = read.measure(patches.test.x)
-    rest, natural = real.mean(axis=0), real.max(axis=0)
-    values = {
-        "pattern": read.measure(patterns.x)[own, own],
-        "matched": read.measure(at_radius(patterns.x, space, 1.0))[own, own],
-        "sound": read.measure(x_sound)[own, own],
-    }
-    rise = natural - rest
-    table: Table = {
-        f"{name}_over_natural": np.array([ratio(v - r, s) for v, r, s in zip(value, rest, rise, strict=True)])
-        for name, value in values.items()
-    }
-    table["retention"] = np.array(
-        [ratio(s - r, p - r) for s, p, r in zip(values["sound"], values["pattern"], rest, strict=True)]
-    )
-    silence = patches.scaler.transform(patches.spec.silence[:, None])[:, 0]
-    judge = fit_naturalness(patches.train.x, patches.test.x, silence=silence, seed=seed)
-    table["naturalness_z"] = judge.score(x_sound)
-    table["noise_floor"] = noise_floor(sounds.audio, patches.spec)
-    table["spectral_contrast"] = spectral_contrast(sounds.audio, patches.spec)
+    found = measure(model, patches, patterns, sounds, seed=seed)
+    table = {name: values for name, values in found.columns.items() if name not in RAW}
     if opposites is not None:
         most, least = (similarity(x, patches.test.x, patches.train.x) for x in (patterns.x, opposites.x))
-        table["alternatives"] = alternatives(most - least, real)
-        table["alternatives_all"] = alternatives(most - least, real, share=0.5)
-    table["rank"] = np.zeros(len(patterns))
-    every = {name: unit_activations(model, patches.test.x, layers=[name]) for name in dict.fromkeys(patterns.layers)}
-    for name, clips in every.items():
-        mine = np.array([layer == name for layer in patterns.layers])
-        heard = unit_activations(model, x_sound[mine], layers=[name])
-        table["rank"][mine] = ranks(heard, clips, list(indices[mine]))
-    for other, network in (others or {}).items():
-        table[f"transfer_{other}"] = transfer(
-            real, unit_activations(network, x_sound), unit_activations(network, patches.test.x)
-        )
-    return table
+        table["alternatives"] = alternatives(most - least, found.real)
+        table["alternatives_all"] = alternatives(most - least, found.real, share=0.5)
+    for other, network in others.items():
+        heard, clips = (unit_activations(network, x) for x in (found.x_sound, patches.test.x))
+        table[f"transfer_{other}"] = transfer(found.real, heard, clips)
+    return table, found.x_sound
 
 
 def summarise(
@@ -145,7 +129,7 @@ def summarise(
         and of real speech from itself, in standardised activations of the model's filters; ``heard_right``: of class
         sounds, by the model and each other network.
     """
-    table = unit_table(model, patches, patterns, sounds, opposites=opposites, others=others, seed=seed)
+    table, x_sound = _measured(model, patches, patterns, sounds, opposites, others or {}, seed)
     limits = real_ranges(patches)
     ranges = {name: [round(value, 2) for value in limit] for name, limit in limits.items()}
     found: dict[str, Any] = {"layers": {}, "real_ranges": ranges}
@@ -160,24 +144,40 @@ def summarise(
             inside = (table[column][mine] >= low) & (table[column][mine] <= high)
             row[f"{column}_as_real"] = round(float(np.mean(inside)), 4)
         found["layers"][name] = row
-    x_sound = np.stack([patches.encode(sound, sr=sounds.sr) for sound in sounds.audio])
-    filters = [layer.name for layer in unit_layers(model) if is_convolution(layer)]
-    if filters:
-        real, made = (unit_activations(model, x, layers=filters) for x in (patches.test.x, x_sound))
-        real, made = ((values - real.mean(axis=0)) / real.std(axis=0) for values in (real, made))
-        found["frechet"] = {
-            "sounds": round(frechet_distance(made, real), 3),
-            "real": round(frechet_distance(real[::2], real[1::2]), 3),
-        }
-    last = patterns.layers[-1]
-    classes = np.array([layer == last for layer in patterns.layers])
-    if map_shape(model.get_layer(last)) == tuple(model.output_shape[1:]):
+    found["frechet"] = set_distance(model, x_sound, patches.test.x, seed=seed)
+    logits = logits_layer(model, len(patches.classes))
+    classes = np.array([layer == logits for layer in patterns.layers])
+    if classes.any():
         judges = {"itself": model, **(others or {})}
         wanted = np.array(patterns.indices)[classes]
         found["heard_right"] = {
             name: f"{heard_right(network, x_sound[classes], wanted)}/{len(wanted)}" for name, network in judges.items()
         }
     return found
+
+
+def set_distance(model: Any, x_sound: FloatArray, x_real: FloatArray, *, seed: int = 0) -> dict[str, float]:
+    """Return the Frechet distance of sounds from real speech, and that of as many real clips, which chance gives.
+
+    Both are distances from the same other real clips, in standardised activations of the model's filters; the estimate
+    depends on how many there are, so as many are taken. Empty where there are too few, or no filters.
+    """
+    filters = [layer.name for layer in unit_layers(model) if is_convolution(layer)]
+    count = min(len(x_sound), len(x_real) // 2)
+    if count < MIN_ROWS or not filters:
+        return {}
+    real, made = (unit_activations(model, x, layers=filters).astype(np.float64) for x in (x_real, x_sound))
+    alive = real.std(axis=0) > DEAD
+    mean, deviation = real[:, alive].mean(axis=0), real[:, alive].std(axis=0)
+    real, made = ((values[:, alive] - mean) / deviation for values in (real, made))
+    rng = np.random.default_rng(seed)
+    distances = []
+    for _ in range(DRAWS):
+        order = rng.permutation(len(real))
+        some, rest = real[order[:count]], real[order[count:]]
+        distances.append([frechet_distance(rows, rest) for rows in (rng.permutation(made)[:count], some)])
+    sounds, chance = np.mean(distances, axis=0)
+    return {"sounds": round(float(sounds), 3), "real": round(float(chance), 3)}
 
 
 def real_ranges(patches: Patches) -> dict[str, tuple[float, float]]:
@@ -190,28 +190,23 @@ def real_ranges(patches: Patches) -> dict[str, tuple[float, float]]:
     return {name: (float(low), float(high)) for name, (low, high) in measured.items()}
 
 
-def at_radius(x: npt.ArrayLike, space: PatchSpace, radius: float) -> FloatArray:
-    """Move patterns (n, rows, frames, 1) along their ray from the mean of speech to a Mahalanobis radius.
+def random_patterns(model: Any, patterns: Patterns, patches: Patches, *, seed: int = 0) -> Patterns:
+    """Return patterns of the same names in random directions of the space of speech, made reachable.
 
-    The radius is the root mean square over `space`, in which real speech has 1.
+    Their radius is that of the found ones, before they are held to what is reachable, which moves them a little.
     """
-    z = space.encode(np.asarray(x, np.float32))
-    rms = np.sqrt(np.mean(z.astype(np.float64) ** 2, axis=1, keepdims=True))
-    return space.decode((z * radius / np.maximum(rms, 1e-9)).astype(np.float32))[..., None]
-
-
-def random_patterns(patterns: Patterns, patches: Patches, *, seed: int = 0) -> Patterns:
-    """Return patterns of the same names and radii in random directions of the space of speech, made reachable."""
     settings = patterns.settings
-    space = fit_patch_space(patches.train.x, components=int(settings.get("components", 600)))
+    shrinkage = {"shrinkage": float(settings["shrinkage"])} if "shrinkage" in settings else {}
+    space = fit_patch_space(patches.train.x, components=int(settings.get("components", 600)), **shrinkage)
     reach = fit_reach(
         patches.decode(patches.train.x), patches.spec, patches.scaler, headroom=float(settings.get("headroom", 3.0))
     )
-    rms = np.sqrt(np.mean(space.encode(patterns.x).astype(np.float64) ** 2, axis=1, keepdims=True))
     z = np.random.default_rng(seed).standard_normal((len(patterns), space.components))
-    z *= rms / np.sqrt(np.mean(z**2, axis=1, keepdims=True))
+    z *= radii(patterns.x, space)[:, None] / np.sqrt(np.mean(z**2, axis=1, keepdims=True))
     x = np.asarray(reach(space.decode(z.astype(np.float32))), np.float32)[..., None]
-    return replace(patterns, x=x, mfcc=patches.decode(x))
+    own = np.arange(len(patterns))
+    activation = objective_reader(model, objectives_of(patterns)).measure(x)[own, own]
+    return replace(patterns, x=x, mfcc=patches.decode(x), activation=activation, history=activation[None])
 
 
 def shuffled(model: Any, *, seed: int = 0) -> Any:

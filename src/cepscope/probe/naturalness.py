@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cepscope.corpora import Patches
 from cepscope.errors import DataError
-from cepscope.maximize.mixture import PatchMixture, fit_patch_mixture
+from cepscope.maximize.mixture import PatchMixture, fit_patch_mixture, halves
 
 FloatArray = npt.NDArray[np.float64]
 MIN_CLIPS = 2
@@ -36,6 +37,12 @@ class Naturalness:
     def score(self, x: npt.ArrayLike) -> FloatArray:
         """Return the standardised score of patterns (n, n_mfcc, frames[, 1]): (n,)."""
         return (self.mixture.log_likelihood(x) - self.mean) / self.deviation
+
+
+def fit_judge(patches: Patches, *, seed: int = 0) -> Naturalness:
+    """Fit the judge to those training clips that no prior was fitted to, and its scale to held-out clips."""
+    silence = patches.scaler.transform(patches.spec.silence[:, None])[:, 0]
+    return fit_naturalness(halves(patches.train.x)[1], patches.test.x, silence=silence, seed=seed)
 
 
 def fit_naturalness(

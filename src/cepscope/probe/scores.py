@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cepscope.atomic import write_text
 from cepscope.corpora import Patches
-from cepscope.errors import CorruptArtifactError, ParameterError
+from cepscope.errors import CorruptArtifactError
 from cepscope.maximize.exemplars import best_exemplars
 from cepscope.maximize.patterns import Patterns
-from cepscope.probe.naturalness import fit_naturalness
+from cepscope.probe.measures import HasAudio, logits_layer, measure
 
 Row = dict[str, Any]
 
@@ -30,25 +29,27 @@ NUMBER_COLUMNS = (
     "pattern_activation",
     "sound_activation",
     "pattern_over_natural",
+    "matched_over_natural",
     "sound_over_natural",
     "retention",
     "naturalness_z",
     "pattern_naturalness_z",
+    "noise_floor",
+    "spectral_contrast",
+    "rank",
     "mfcc_relative_error",
 )
 COLUMNS = ("unit", "layer", "index", "label", *NUMBER_COLUMNS, "sound_class", "sound_right", "exemplars")
-MEDIANS = ("pattern_over_natural", "sound_over_natural", "retention", "naturalness_z", "mfcc_relative_error")
-
-
-class HasAudio(Protocol):
-    """What probing needs of sounds."""
-
-    @property
-    def audio(self) -> Any: ...  # noqa: D102
-    @property
-    def sr(self) -> int: ...  # noqa: D102
-    @property
-    def relative_error(self) -> Any: ...  # noqa: D102
+MEDIANS = (
+    "pattern_over_natural",
+    "sound_over_natural",
+    "retention",
+    "naturalness_z",
+    "noise_floor",
+    "spectral_contrast",
+    "rank",
+    "mfcc_relative_error",
+)
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,6 @@ class UnitScores:
             writer.writerow({**row, **numbers, "sound_right": right})
         write_text(Path(path), out.getvalue())
 
-    def save_summary(self, path: str | Path) -> None:
-        """Write the summary as JSON."""
-        write_text(Path(path), json.dumps(self.summary(), indent=2) + "\n")
-
 
 def load_unit_rows(path: str | Path) -> tuple[Row, ...]:
     """Read the rows of `UnitScores.save_csv`.
@@ -142,26 +139,14 @@ def score_units(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> UnitScores:
-    """Measure every unit's pattern and sound against real held-out speech.
-
-    The sound goes the way of any recording: conditioned, re-extracted by the front end, scaled, and read by the
-    network. All ratios are of pre-activations (see `cepscope.maximize.units`) above their mean over the held-out clips:
-    a unit's bias, and whatever it says of any clip, counts for nothing.
+    """Measure every unit's pattern and sound against real held-out speech, and find its exemplars.
 
     Parameters
     ----------
-    model : keras.Model
-    patches : Patches
-        Its test split is the real held-out speech.
-    patterns : Patterns
-    sounds : Sounds
-        One a pattern, in the same order.
+    model, patches, patterns, sounds, seed, progress
+        As `cepscope.probe.measures.measure`.
     exemplars : int
         Real clips kept for each unit.
-    seed : int
-        Of the naturalness mixture.
-    progress : callable, optional
-        Called with (parts done, parts in all).
 
     Returns
     -------
@@ -170,38 +155,15 @@ def score_units(
     Raises
     ------
     ParameterError
-        If sounds and patterns do not match.
+        If sounds and patterns do not match, or there is no held-out speech.
     """
-    from cepscope.maximize.objectives import objective_reader, objectives_of
-
-    if len(sounds.audio) != len(patterns):
-        raise ParameterError(
-            f"There must be one sound a pattern. Received: {len(patterns)} patterns and {len(sounds.audio)} sounds"
-        )
-    report = progress or (lambda _done, _total: None)
-    layers = list(dict.fromkeys(patterns.layers))
-    reader = objective_reader(model, objectives_of(patterns))
-    columns = np.arange(len(patterns))
-    x_sound = np.stack([patches.encode(sound, sr=sounds.sr) for sound in sounds.audio])
-    report(1, 4)
-    real = reader.measure(patches.test.x)
-    pattern_own = reader.measure(patterns.x)[columns, columns]
-    sound_own = reader.measure(x_sound)[columns, columns]
-    report(2, 4)
-    silence = patches.scaler.transform(patches.spec.silence[:, None])[:, 0]
-    judge = fit_naturalness(patches.train.x, patches.test.x, silence=silence, seed=seed)
-    sound_z, pattern_z = judge.score(x_sound), judge.score(patterns.x)
-    report(3, 4)
-    heard, accuracy = _classify(model, patches, x_sound)
-    report(4, 4)
-
-    best = best_exemplars(real, count=exemplars)
-    natural, rest = real.max(axis=0), real.mean(axis=0)
-    places = patterns.indices
-    logits = layers[-1] if heard is not None and patterns.layers.count(layers[-1]) == len(patches.classes) else None
+    found = measure(model, patches, patterns, sounds, seed=seed, progress=progress)
+    heard, accuracy = _classify(model, patches, found.x_sound)
+    best = best_exemplars(found.real, count=exemplars)
+    logits = logits_layer(model, len(patches.classes))
+    columns = {**found.columns, "mfcc_relative_error": np.asarray(sounds.relative_error)}
     rows = []
-    for i, (unit, layer) in enumerate(zip(patterns.units, patterns.layers, strict=True)):
-        index = places[i]
+    for i, (unit, layer, index) in enumerate(zip(patterns.units, patterns.layers, patterns.indices, strict=True)):
         is_logit = layer == logits and index >= 0
         label = patches.classes[index] if is_logit else ""
         said = patches.classes[heard[i]] if heard is not None else ""
@@ -211,28 +173,14 @@ def score_units(
                 "layer": layer,
                 "index": index,
                 "label": label,
-                "natural_mean": float(rest[i]),
-                "natural_max": float(natural[i]),
-                "pattern_activation": float(pattern_own[i]),
-                "sound_activation": float(sound_own[i]),
-                "pattern_over_natural": ratio(pattern_own[i] - rest[i], natural[i] - rest[i]),
-                "sound_over_natural": ratio(sound_own[i] - rest[i], natural[i] - rest[i]),
-                "retention": ratio(sound_own[i] - rest[i], pattern_own[i] - rest[i]),
-                "naturalness_z": float(sound_z[i]),
-                "pattern_naturalness_z": float(pattern_z[i]),
-                "mfcc_relative_error": float(sounds.relative_error[i]),
+                **{name: float(columns[name][i]) for name in NUMBER_COLUMNS},
                 "sound_class": said,
                 "sound_right": said == label if is_logit else None,
                 "exemplars": "|".join(patches.test.paths[j] for j in best[i]),
             }
         )
-    taken = np.take_along_axis(real, best.T, axis=0).T
+    taken = np.take_along_axis(found.real, best.T, axis=0).T
     return UnitScores(tuple(rows), accuracy, best, taken)
-
-
-def ratio(value: Any, reference: Any) -> float:
-    """Divide activations above the mean; undefined where the reference does not rise above it."""
-    return float(value) / float(reference) if reference > 0 else math.nan
 
 
 def _classify(model: Any, patches: Patches, x_sound: Any) -> tuple[npt.NDArray[np.intp] | None, float]:

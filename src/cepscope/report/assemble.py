@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cepscope.corpora import Patches
-from cepscope.report.content import Exemplar, ReportContent, UnitCard
+from cepscope.maximize.views import VIEWS, Views
+from cepscope.probe.agreement import agreement
+from cepscope.report.content import Exemplar, ReportContent, UnitCard, View
 from cepscope.report.page import write_page
 
 
@@ -26,6 +28,7 @@ def assemble(
     exemplar_waves: Mapping[int, npt.NDArray[np.float32]],
     filters: Mapping[str, npt.NDArray[np.float32]],
     title: str,
+    views: Views | None = None,
     history: list[dict[str, Any]] | None = None,
     synthetic: bool = False,
     note: str = "",
@@ -50,6 +53,8 @@ def assemble(
     filters : mapping of str to array [shape=(filters, height, width)]
         Pictures of the filters, by layer.
     title : str
+    views : Views, optional
+        Other ways to show the units.
     history : list of dict, optional
         Training curves.
     synthetic : bool
@@ -60,6 +65,7 @@ def assemble(
         Settings and provenance.
     """
     test, sr = patches.test, patches.spec.sr
+    shown_as = _views(views, patches) if views is not None else {}
     cards = []
     for i, (row, sound) in enumerate(zip(rows, np.asarray(audio), strict=True)):
         pictures = filters.get(row["layer"])
@@ -90,6 +96,7 @@ def assemble(
                 sr=sr,
                 scores=row,
                 exemplars=shown,
+                views=shown_as.get(row["unit"], ()),
             )
         )
     speakers = {speaker for split in (patches.train, test) for speaker in split.speakers if speaker}
@@ -115,6 +122,22 @@ def assemble(
     )
 
 
+def _views(views: Views, patches: Patches) -> dict[str, tuple[View, ...]]:
+    """Return each unit's views but the exemplars, as far as it has them."""
+    likeness = agreement(views)[:, 0]
+    found = {}
+    for i, unit in enumerate(views.units):
+        own = []
+        for view, name in enumerate(VIEWS):
+            if np.isfinite(likeness[i, view]):
+                top, bottom, start, stop = views.fields[i, view]
+                whole = patches.scaler.in_deviations(views.x[i, view])
+                picture = whole[:, start:stop] if bottom - top == views.x.shape[2] else whole[top:bottom, start:stop]
+                own.append(View(name, picture, float(likeness[i, view]), float(views.activation[i, view])))
+        found[unit] = tuple(own)
+    return found
+
+
 def _share(activation: float, row: Mapping[str, Any]) -> float:
     """Count an activation from the mean of real clips, in units of the best of them."""
     above = row["natural_max"] - row["natural_mean"]
@@ -129,6 +152,7 @@ def write_report(
     sounds: Any,
     *,
     scores: Any | None = None,
+    views: Views | None = None,
     history: list[dict[str, Any]] | None = None,
     title: str = "",
     exemplars: int = 3,
@@ -146,6 +170,8 @@ def write_report(
     sounds : Sounds
     scores : UnitScores, optional
         If they were measured already.
+    views : Views, optional
+        If they were found already.
     history : list of dict, optional
         Rows of `pretrain` and `fit_classifier`.
     title : str
@@ -159,6 +185,7 @@ def write_report(
     Path
         Of the page.
     """
+    from cepscope.maximize.viewing import find_views
     from cepscope.models.filters import model_filters
     from cepscope.probe import score_units
 
@@ -174,6 +201,7 @@ def write_report(
         exemplar_activations=scores.exemplar_activations,
         exemplar_waves=waves,
         filters=model_filters(model),
+        views=views or find_views(model, patches, patterns, seed=seed),
         title=title or f"What a network trained on {patches.corpus_name} listens for",
         history=history,
         synthetic=patches.corpus_name == "spoken-digits",

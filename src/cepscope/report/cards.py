@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from cepscope.audio import to_wav_bytes
 from cepscope.report import raster, wording
-from cepscope.report.content import Exemplar, ReportContent, UnitCard
+from cepscope.report.content import Exemplar, ReportContent, UnitCard, View
 from cepscope.report.curves import ticks
 
 STRIP_LIMIT = 4.0  # of the strip's axis, in activations of the best real clip
@@ -99,6 +99,19 @@ def _exemplar(exemplar: Exemplar, card: UnitCard, media: Media, clips: Clips) ->
     }
 
 
+def _view(view: View, card: UnitCard, media: Media) -> dict[str, Any]:
+    name = wording.VIEWS[view.name][0]
+    likeness, activation = wording.number(view.agreement), wording.number(view.activation)
+    return {
+        "name": name,
+        "likeness": likeness,
+        "activation": activation,
+        "picture": media.picture(raster.paint_filter(view.picture)),
+        "alt": f"{name} of {card.unit}: {' by '.join(map(str, view.picture.shape))}, likeness to the pattern "
+        f"{likeness}, activation {activation}",
+    }
+
+
 def unit_view(card: UnitCard, content: ReportContent, ids: Ids, media: Media, clips: Clips) -> dict[str, Any]:
     """Return everything on a unit's card."""
     seconds = (content.frames - 1) * content.spec.hop / content.spec.sr
@@ -140,6 +153,7 @@ def unit_view(card: UnitCard, content: ReportContent, ids: Ids, media: Media, cl
             for key, name, _, digits in wording.SCORES
         ],
         "exemplars": [_exemplar(exemplar, card, media, clips) for exemplar in card.exemplars],
+        "views": [_view(view, card, media) for view in card.views],
     }
 
 

@@ -60,6 +60,31 @@ class Exemplar:
 
 
 @dataclass(frozen=True, eq=False)
+class View:
+    """Another way to show a unit, where the unit sees it.
+
+    Attributes
+    ----------
+    name : str
+        One of `cepscope.maximize.views.VIEWS`.
+    picture : array [shape=(rows, frames)]
+        What the unit sees of it, in standard deviations from what it would be for no unit in particular.
+    agreement : float
+        Cosine with the pattern's part that the unit sees.
+    activation : float
+        Of the unit by it, scaled to the length of the exemplar, over that of the exemplar.
+    """
+
+    name: str
+    picture: FloatArray
+    agreement: float
+    activation: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "picture", _finite(f"view {self.name}", self.picture, PATCH_RANK))
+
+
+@dataclass(frozen=True, eq=False)
 class UnitCard:
     """One unit: what it prefers, how that sounds, how far to believe it.
 
@@ -86,6 +111,8 @@ class UnitCard:
         mfcc_relative_error, sound_class, sound_right``; what is missing, None or NaN was not measured.
     exemplars : tuple of Exemplar
         The most exciting first.
+    views : tuple of View
+        Other ways to show the unit.
     """
 
     unit: str
@@ -99,6 +126,7 @@ class UnitCard:
     sr: int
     scores: Mapping[str, Any] = field(default_factory=dict)
     exemplars: tuple[Exemplar, ...] = ()
+    views: tuple[View, ...] = ()
 
     def __post_init__(self) -> None:
         if self.filter is not None:
@@ -107,6 +135,7 @@ class UnitCard:
         object.__setattr__(self, "mfcc", _finite(f"mfcc of {self.unit}", self.mfcc, PATCH_RANK))
         object.__setattr__(self, "audio", _finite(f"audio of {self.unit}", self.audio, AUDIO_RANK))
         object.__setattr__(self, "exemplars", tuple(self.exemplars))
+        object.__setattr__(self, "views", tuple(self.views))
         if self.sr <= 0:
             raise ParameterError(f"`sr` of {self.unit} must be positive, in Hz. Received: {self.sr}")
 

@@ -93,6 +93,7 @@ def render_page(content: ReportContent, *, media: Media | None = None) -> str:
         ),
         sentences=wording.introduction(content),
         scores=wording.SCORES,
+        view_meanings=list(wording.VIEWS.values()) if any(card.views for card in content.units) else [],
         layers=layers,
         accuracy=content.summary.get("test_accuracy"),
         logits_right=content.summary.get("logit_sounds_right"),

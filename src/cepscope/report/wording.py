@@ -34,6 +34,13 @@ SCORES = (
         2,
     ),
     (
+        "rank",
+        "rank",
+        "Place of the unit among those of its layer on its own sound, each counted in standard deviations of real "
+        "clips. 1 is the first: the sound is this unit's own.",
+        0,
+    ),
+    (
         "naturalness_z",
         "naturalness z",
         "How likely the sound is under a model of real speech, in standard deviations of real held-out "
@@ -47,6 +54,14 @@ SCORES = (
         3,
     ),
 )
+# view, its name on a card, what it is
+VIEWS = {
+    "pattern": ("pattern", "The part of the pattern that the unit sees where it fires most."),
+    "exemplar": ("real clip", "What the unit sees of the real held-out clip that excites it most at one place."),
+    "combination": ("filters below", "The filters of the layers below, added up with the unit's weights."),
+    "samples": ("samples", "Mean of what the network imagines with the unit held on, less what it imagines without."),
+    "reconstruction": ("reconstruction", "The real clip, sent up to the unit's layer and down again."),
+}
 MISSING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 
