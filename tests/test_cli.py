@@ -103,7 +103,7 @@ def test_the_whole_way_then_skipped_then_probed(cepscope: Cepscope, recordings: 
     assert cepscope("probe", "runs/words", "--json") == 0
     summary = json.loads(cepscope.out)
     assert summary == json.loads(Path("runs/words/patterns/summary.json").read_text())
-    assert list(summary) == ["test_accuracy", "layers", "logit_sounds_right"]
+    assert list(summary) == ["test_accuracy", "layers", "logit_sounds_right", "views"]
     assert list(summary["layers"]) == ["crbm1", "crbm2", "logits"]
     assert list(summary["layers"]["crbm1"]) == [
         "units", "pattern_over_natural", "sound_over_natural", "retention", "naturalness_z", "mfcc_relative_error",

@@ -87,8 +87,8 @@ def test_the_check_refuses_a_wrong_normaliser_of_the_base(monkeypatch: pytest.Mo
         _check_within_three_errors("binary")
 
 
-def test_the_check_refuses_weights_of_the_wrong_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Transitions that leave another distribution alone: those of the final model instead of the intermediate one."""
+def test_the_check_refuses_chains_that_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Transitions that leave no intermediate distribution alone: visible units set to their means."""
     gibbs = ConvolutionalRBM.gibbs
 
     def wrong(self: ConvolutionalRBM, v: Any, seeds: Any, **settings: Any) -> Any:

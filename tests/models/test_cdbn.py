@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cepscope.errors import CorruptArtifactError, NotFittedError, ParameterError
-from cepscope.models import ConvolutionalRBM, build_cdbn, load_model
+from cepscope.models import ConvolutionalRBM, build_cdbn, build_cnn, load_model
 
 
 def _small(**settings: Any) -> keras.Model:
@@ -118,14 +118,37 @@ def test_damage_anywhere_is_told_in_one_line(tmp_path: Path) -> None:
     build_cdbn((20, 64, 1), 3, filters=(2,), kernel_sizes=((5, 5),), pool_sizes=((2, 2),)).save(path)
     whole = path.read_bytes()
     told = []
-    for place in range(50, len(whole) - 4, len(whole) // 12):
-        path.write_bytes(whole[:place] + bytes(255 - byte for byte in whole[place : place + 4]) + whole[place + 4 :])
+    places = [*range(50, len(whole) - 4, len(whole) // 12)]
+    entry = whole.index(b"PK\x01\x02")  # of the archive's directory, byte by byte: versions, flags, sizes, names
+    for place, count in [*((place, 4) for place in places), *((entry + i, 1) for i in range(4, 40, 2))]:
+        wrong = bytes(255 - byte for byte in whole[place : place + count])
+        path.write_bytes(whole[:place] + wrong + whole[place + count :])
         try:
             load_model(path)  # some bytes of a zip file say nothing
         except CorruptArtifactError as error:
             told.append(str(error))
     assert len(told) > 6
     assert not any("\n" in text for text in told)
+
+
+@pytest.mark.parametrize("build", [build_cdbn, build_cnn])
+@pytest.mark.parametrize(
+    ("shape", "settings", "message"),
+    [
+        ((6, 64, 1), {}, "Layer 2: an input of .* is too small"),
+        ((8, None, 1), {}, "`input_shape`"),
+        ((20, 64, 1), {"dropout": 2.0}, "`dropout`"),
+        ((20, 64, 1), {"kernel_sizes": (5, 5)}, "`kernel_sizes` must be two"),
+        ((20, 64, 1), {"filters": (2.5, 3)}, "`filters`"),
+    ],
+)
+def test_no_network_is_built_of_what_does_not_fit(build: Any, shape: Any, settings: Any, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        build(shape, 3, **settings)
+
+
+def test_classes_may_be_counted_by_numpy() -> None:
+    assert build_cdbn((20, 64, 1), np.int64(3)).output_shape == (None, 3)
 
 
 def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:

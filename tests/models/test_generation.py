@@ -15,8 +15,16 @@ import scipy.stats
 
 import cepscope as cs
 from cepscope.errors import DataError, ParameterError
+from cepscope.maximize.receptive import receptive_field
 from cepscope.models import ConvolutionalRBM, build_cdbn, generation
-from cepscope.models.generation import gibbs_chains, reconstruct, reconstruction_errors, sample_unit, top_down
+from cepscope.models.generation import (
+    gibbs_chains,
+    reconstruct,
+    reconstruction_errors,
+    sample_layer,
+    sample_unit,
+    top_down,
+)
 
 Array = npt.NDArray[Any]
 SHAPE = (2, 3, 1)
@@ -225,6 +233,30 @@ def test_real_digits_come_back_through_the_layers(pretrained: keras.Model, digit
     assert reconstruct(pretrained, x, layers=1).shape == x.shape
 
 
+def test_two_rectified_layers_come_down_no_worse_than_the_mean_patch(digit_patches: Any) -> None:
+    model = build_cdbn(digit_patches.input_shape, 10, filters=(12, 24), hidden="relu", seed=0)
+    cs.pretrain(model, digit_patches, epochs=25, learning_rate=3e-3, batch_size=32)
+    scales = model.get_layer("crbm2").visible_scales.numpy()
+    assert (scales < 0.6).all()  # of what it sees, which varies far less than patches do
+    mean = digit_patches.train.x.mean(axis=0)
+    errors = reconstruction_errors(model, digit_patches.test.x[:40], baseline=mean)
+    assert errors["crbm1"] < 0.8
+    assert errors["crbm2"] < 1
+    with pytest.raises(ParameterError, match="0 or more"):
+        top_down(model, "crbm1", np.full((1, *model.get_layer("crbm1").output.shape[1:]), -1.0))
+
+
+def test_chains_of_one_seed_differ_only_by_what_is_held_on(pretrained: keras.Model) -> None:
+    """So what holding a unit on changes stands out of few samples: where the unit's kernel is, and nowhere else."""
+    free = sample_layer(pretrained, "crbm1", chains=16, steps=1).mean(axis=0)
+    held = sample_unit(pretrained, "crbm1", 5, chains=16, steps=1).mean
+    moved = np.abs(held - free)[..., 0] > 1e-5
+    rows, frames = np.nonzero(moved)
+    field = receptive_field(pretrained, "crbm1")
+    assert (rows.min(), rows.max() + 1) == (field.rows.start, field.rows.stop)
+    assert (frames.min(), frames.max() + 1) == (field.frames.start, field.frames.stop)
+
+
 def test_what_is_generated_can_be_heard(pretrained: keras.Model, digit_patches: Any) -> None:
     found = sample_unit(pretrained, "crbm2", 3, chains=16, steps=20)
     mfcc = digit_patches.scaler.inverse_transform(found.mean[..., 0])
@@ -240,10 +272,16 @@ def test_wrong_requests_are_refused() -> None:
         ("There is no RBM layer 'conv'", lambda: sample_unit(model, "conv", 0)),
         ("has filters 0 to 3", lambda: sample_unit(model, "crbm2", 4)),
         ("The map of crbm2 is", lambda: sample_unit(model, "crbm2", 0, place=(9, 0))),
+        ("The map of crbm2 is", lambda: sample_unit(model, "crbm2", 0, place=(1,))),
+        ("`filter_index` must be", lambda: sample_unit(model, "crbm2", 0.5)),
+        ("`seed` must be", lambda: sample_layer(model, "crbm2", seed=-1)),
         ("must be \\(n, 4, 5, 3\\)", lambda: top_down(model, "crbm1", np.zeros((1, 2, 2, 3)))),
         ("`layers` must be from 1 to 2", lambda: reconstruct(model, np.zeros((1, 6, 12, 1)), layers=3)),
         ("Patches must be", lambda: reconstruct(model, np.zeros((1, 6, 11, 1)))),
-        ("`steps` must be at least 1", lambda: gibbs_chains(model.layers[1], np.zeros((1, 6, 12, 1)), steps=0)),
+        (
+            "`steps` must be a whole number, 1 or more",
+            lambda: gibbs_chains(model.layers[1], np.zeros((1, 6, 12, 1)), steps=0),
+        ),
         ("`thin` must be at most", lambda: gibbs_chains(model.layers[1], np.zeros((1, 6, 12, 1)), steps=2, thin=3)),
         ("`start` must be", lambda: gibbs_chains(model.layers[1], np.zeros((1, 6, 12, 3)))),
         ("too small", lambda: gibbs_chains(model.layers[1], np.zeros((1, 2, 2, 1)))),

@@ -9,8 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cepscope.errors import CepscopeError, ParameterError
-from cepscope.models import ConvolutionalRBM, CRBMTrainer, build_cdbn, build_cnn, fit_classifier, pretrain
+from cepscope.errors import CepscopeError, NotFittedError, ParameterError
+from cepscope.models import (
+    CDBNTransformer,
+    ConvolutionalRBM,
+    CRBMTrainer,
+    build_cdbn,
+    build_cnn,
+    fit_classifier,
+    pretrain,
+)
 from cepscope.models.diagnostics import layer_diagnostics, redundancy, treves_rolls
 
 Array = npt.NDArray[Any]
@@ -184,6 +192,10 @@ def test_options_that_contradict_are_refused(bars: Any) -> None:
         ({"seed": -1}, "seed"),
         ({"optimizer": "adam"}, "optimizer"),
         ({"held_out": np.zeros((4, 8, 20, 1))}, "held_out"),
+        ({"k": 1.5}, "`k`"),
+        ({"learning_rate": "fast"}, "`learning_rate`"),
+        ({"momentum": "a"}, "momentum"),
+        ({"weight_decay": -1.0}, "`weight_decay`"),
     ],
 )
 def test_what_no_layer_can_do_is_refused_before_the_first(settings: dict[str, Any], message: str, bars: Any) -> None:
@@ -198,6 +210,65 @@ def test_transposed_patches_and_late_refusals_come_first(bars: Any) -> None:
         pretrain(_small(hidden="relu"), bars.x, epochs=2, likelihood_every=2)
     with pytest.raises(ParameterError, match="scales to learn"):
         pretrain(_small(visible="binary"), bars.x, epochs=1, learn_scales=True)
+
+
+def test_binary_units_take_only_what_is_in_their_range(bars: Any) -> None:
+    with pytest.raises(ParameterError, match="in 0 to 1"):
+        pretrain(_small(visible="binary"), bars.x, epochs=1)
+    rows = pretrain(_small(visible="binary"), (bars.x > 1).astype(np.float32), epochs=1)
+    assert np.isfinite(rows[-1]["reconstruction_error"])
+    with pytest.raises(ParameterError, match="standardize=False"):
+        CDBNTransformer(visible="binary").fit(np.zeros((8, 12)) + np.arange(12))
+    with pytest.raises(ParameterError, match="binary hidden units"):
+        pretrain(_small(hidden="relu"), bars.x, epochs=1, sparsity_kind="cross_entropy")
+
+
+def test_momentum_is_not_used_with_an_optimizer(bars: Any) -> None:
+    one, two = _small(), _small()
+    pretrain(one, bars.x, epochs=2, optimizer=keras.optimizers.Adam(1e-3), momentum=(0.5, 0.9, 1))
+    pretrain(two, bars.x, epochs=2, optimizer=keras.optimizers.Adam(1e-3))
+    np.testing.assert_array_equal(one.get_layer("crbm1").kernel, two.get_layer("crbm1").kernel)
+
+
+def test_double_precision_trains_too(bars: Any) -> None:
+    keras.config.set_dtype_policy("float64")
+    try:
+        model = _small()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    rows = pretrain(model, bars.x, epochs=1)
+    assert model.get_layer("crbm1").kernel.dtype == "float64"
+    assert np.isfinite(rows[-1]["reconstruction_error"])
+
+
+def test_a_trainer_says_what_it_was_not_told(bars: Any) -> None:
+    trainer = CRBMTrainer(ConvolutionalRBM(2, (3, 3)))
+    with pytest.raises(NotFittedError, match="prepare"):
+        trainer.gradients(bars.x[:4])
+    trainer.prepare((4, *bars.x.shape[1:]))
+    with pytest.raises(ParameterError, match=r"Batches must be \(4, 8, 16, 1\).* Received: \(3, 8, 16, 1\)"):
+        trainer.gradients(bars.x[:3])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"data": "turned"}, "`data` must be"),
+        ({"validation": "turned"}, "`validation` must be"),
+        ({"validation": "none"}, "needs a class"),
+        ({"seed": -1}, "`seed`"),
+        ({"shift": 1.5}, "`shift`"),
+        ({"epochs": 2.5}, "`epochs`"),
+        ({"label_smoothing": 3.0}, "`label_smoothing`"),
+    ],
+)
+def test_labels_are_checked_before_they_are_learned_from(settings: dict[str, Any], message: str, bars: Any) -> None:
+    turned = np.swapaxes(bars.x, 1, 2)
+    given: dict[str, Any] = {"data": bars.x, "validation": (bars.x[:9], bars.y[:9])}
+    kinds = {"data": {"turned": turned}, "validation": {"turned": (turned, bars.y), "none": (bars.x[:0], bars.y[:0])}}
+    given |= {name: kinds[name][value] if name in kinds else value for name, value in settings.items()}
+    with pytest.raises(ParameterError, match=message):
+        fit_classifier(_small(), given.pop("data"), bars.y, **given)
 
 
 def test_scales_are_learned_where_there_are_any(bars: Any) -> None:

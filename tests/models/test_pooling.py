@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import scipy.integrate
+import scipy.special
 import scipy.stats
 import tensorflow as tf
 
@@ -167,12 +168,23 @@ def test_rectified_units_have_consistent_functions() -> None:
     assert rectified.pooled(blocks).shape == (20,)
 
 
-def test_rectified_samples_are_noisy_rectified_inputs() -> None:
-    level = np.array([-1.0, 0.0, 2.0])
+def test_rectified_samples_are_sums_of_their_binary_units() -> None:
+    level = np.array([-3.0, -1.0, 0.0, 2.0, 30.3])
     blocks = tf.constant(np.tile(level[:, None], (1, DRAWS)))
-    h = rectified.sample(blocks, rectified.means(blocks), (1, 2)).numpy()
-    deviation = np.sqrt(1 / (1 + np.exp(-level)))  # of the noise
-    density, below = scipy.stats.norm.pdf(level / deviation), scipy.stats.norm.cdf(level / deviation)
-    mean = level * below + deviation * density  # of a rectified normal variable
+    means = rectified.means(blocks)
+    h = rectified.sample(blocks, means, (1, 2)).numpy()
     assert h.min() == 0
-    assert (np.abs(h.mean(axis=1) - mean) < 5 * h.std(axis=1) / np.sqrt(DRAWS)).all()  # 5 standard errors
+    np.testing.assert_array_equal(h, np.round(h))
+    error = 5 * h.std(axis=1) / np.sqrt(DRAWS)  # 5 standard errors
+    p = scipy.special.expit(level - (np.arange(1, 60) - 0.5)[:, None])  # endless units, but for e^-29
+    assert (np.abs(h.mean(axis=1) - p.sum(axis=0)) < error + 3e-3).all()  # and what lies more than 6 away
+    np.testing.assert_allclose(h.var(axis=1), (p * (1 - p)).sum(axis=0), rtol=0.06)  # of so many draws
+    # and the mean that statistics take is that of the samples, but for the paper's approximation
+    assert (np.abs(h.mean(axis=1) - means[:, 0].numpy()) < 0.06 * means[:, 0].numpy() + error).all()
+
+
+def test_shares_are_each_family_s_own() -> None:
+    x = np.array([[-200.0, -16.0, 3.0, 50.0], [-199.0, -14.0, 1.0, 40.0]])
+    mean = np.logaddexp(0, x)
+    np.testing.assert_allclose(rectified.shares(tf.constant(x)), mean / mean.sum(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(pooling.shares(tf.constant(x)), scipy.special.softmax(x, axis=0), rtol=1e-9)

@@ -184,7 +184,8 @@ def test_divergence_is_said_in_one_line(bars: Any) -> None:
     ("settings", "what"),
     [
         ({"epochs": -1}, "`epochs` must be a (positive|whole) number.* Received: -1"),
-        ({"batch_size": 0}, "`batch_size` must be a positive number. Received: 0"),
+        ({"batch_size": 0}, "`batch_size` must be a whole number, 1 or more. Received: 0"),
+        ({"batch_size": 2.5}, "`batch_size` must be a whole number, 1 or more. Received: 2.5"),
         ({"learning_rate": float("nan")}, "`learning_rate` must be a positive number. Received: nan"),
     ],
 )

@@ -181,5 +181,5 @@ def test_no_draw_is_used_twice() -> None:
 
 
 def test_wrong_settings_are_refused() -> None:
-    with pytest.raises(ParameterError, match="`k` must be at least 1"):
+    with pytest.raises(ParameterError, match="`k` must be a whole number, 1 or more"):
         CRBMTrainer(_rbm(), k=0)

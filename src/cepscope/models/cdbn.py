@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 from cepscope.errors import ParameterError
 from cepscope.models.backend import keras
+from cepscope.models.checks import natural, share, size
 from cepscope.models.crbm import ConvolutionalRBM
 
 RANK = 3
@@ -64,7 +66,7 @@ def build_cdbn(
     >>> model.output_shape
     (None, 10)
     """
-    shape, count = _checked(input_shape, classes, filters, kernel_sizes, pool_sizes)
+    shape, count = _checked(input_shape, classes, filters, kernel_sizes, pool_sizes, dropout)
     inputs = keras.Input(shape, name="mfcc")
     value, offset = inputs, 0.0
     for i, (number, kernel, pool) in enumerate(zip(filters, kernel_sizes, pool_sizes, strict=True)):
@@ -80,8 +82,8 @@ def build_cdbn(
             seed=seed + i,
             name=f"crbm{i + 1}",
         )(value)
-        odds = pool[0] * pool[1] * math.exp(HIDDEN_BIAS)
-        offset = odds / (1 + odds)  # mean of a pooling unit with small weights
+        odds = pool[0] * pool[1] * math.exp(HIDDEN_BIAS)  # mean of a pooling unit with small weights:
+        offset = odds / (1 + odds) if hidden == "binary" else math.log1p(math.exp(HIDDEN_BIAS))
     return _classifier(inputs, value, count, dropout=dropout, seed=seed + len(filters), name="cdbn")
 
 
@@ -104,7 +106,7 @@ def build_cnn(
     >>> build_cnn((20, 64, 1), 10).output_shape
     (None, 10)
     """
-    shape, count = _checked(input_shape, classes, filters, kernel_sizes, pool_sizes)
+    shape, count = _checked(input_shape, classes, filters, kernel_sizes, pool_sizes, dropout)
     inputs = keras.Input(shape, name="mfcc")
     value = inputs
     for i, (number, kernel, pool) in enumerate(zip(filters, kernel_sizes, pool_sizes, strict=True)):
@@ -122,12 +124,13 @@ def _checked(
     filters: Sequence[int],
     kernel_sizes: Sequence[tuple[int, int]],
     pool_sizes: Sequence[tuple[int, int]],
+    dropout: float,
 ) -> tuple[tuple[int, ...], int]:
     """Return the input's shape and the number of classes; refuse what is no network."""
-    shape = tuple(int(size) for size in input_shape)
-    if len(shape) != RANK or shape[2] != 1 or min(shape) < 1:
+    shape = tuple(input_shape)
+    if len(shape) != RANK or not all(isinstance(n, Integral) and n >= 1 for n in shape) or shape[2] != 1:
         raise ParameterError(f"`input_shape` must be (n_mfcc, frames, 1). Received: {tuple(input_shape)}")
-    count = classes if isinstance(classes, int) else len(classes)
+    count = len(classes) if isinstance(classes, Sequence) else int(classes)
     if count < 2:
         raise ParameterError(f"There must be at least two classes. Received: {classes}")
     if not len(filters) == len(kernel_sizes) == len(pool_sizes) > 0:
@@ -135,7 +138,18 @@ def _checked(
             "`filters`, `kernel_sizes` and `pool_sizes` must have one entry a layer. "
             f"Received: {len(filters)}, {len(kernel_sizes)} and {len(pool_sizes)} entries"
         )
-    return shape, count
+    share(dropout=dropout)
+    height, width = int(shape[0]), int(shape[1])
+    for i, (number, kernel, pool) in enumerate(zip(filters, kernel_sizes, pool_sizes, strict=True)):
+        natural(1, filters=number)
+        (kh, kw), (p, q) = size("kernel_sizes", kernel), size("pool_sizes", pool)
+        if height - kh + 1 < p or width - kw + 1 < q:
+            raise ParameterError(
+                f"Layer {i + 1}: an input of {(height, width)} is too small for kernels of {(kh, kw)} and blocks of "
+                f"{(p, q)}. Take smaller ones or longer patches."
+            )
+        height, width = (height - kh + 1) // p, (width - kw + 1) // q
+    return (int(shape[0]), int(shape[1]), 1), count
 
 
 def _classifier(inputs: Any, value: Any, count: int, *, dropout: float, seed: int, name: str) -> Any:

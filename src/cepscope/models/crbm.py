@@ -27,6 +27,7 @@ import numpy as np
 from cepscope.errors import ParameterError
 from cepscope.models import pooling, rectified
 from cepscope.models.backend import keras, tf
+from cepscope.models.checks import natural, size
 from cepscope.models.convolution import convolution
 
 VISIBLE = ("gaussian", "binary")
@@ -93,11 +94,7 @@ class ConvolutionalRBM(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        for name, size in (("kernel_size", kernel_size), ("pool_size", pool_size)):
-            if len(tuple(size)) != 2 or min(size) < 1:
-                raise ParameterError(f"`{name}` must be two positive integers. Received: {size}")
-        if filters < 1:
-            raise ParameterError(f"`filters` must be positive. Received: {filters}")
+        natural(1, filters=filters)
         for name, value, known in (
             ("visible", visible, VISIBLE),
             ("hidden", hidden, tuple(HIDDEN)),
@@ -110,8 +107,7 @@ class ConvolutionalRBM(keras.layers.Layer):
                 f"`visible_scale` must be positive, and 1 for binary visible units. Received: {visible_scale}"
             )
         self.filters = int(filters)
-        self.kernel_size = (int(kernel_size[0]), int(kernel_size[1]))
-        self.pool_size = (int(pool_size[0]), int(pool_size[1]))
+        self.kernel_size, self.pool_size = size("kernel_size", kernel_size), size("pool_size", pool_size)
         self.visible, self.hidden, self.padding = visible, hidden, padding
         self.weight_scale, self.hidden_bias = float(weight_scale), float(hidden_bias)
         self.visible_scale, self.visible_offset = float(visible_scale), float(visible_offset)
@@ -128,6 +124,8 @@ class ConvolutionalRBM(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create kernel (height, width, channels, filters) and what there is one of a filter or input channel."""
+        if self.compute_dtype != self.variable_dtype:
+            raise ParameterError(f"Layer {self.name!r} computes in one precision. Received: {self.dtype_policy.name}")
         self.map_shape(input_shape)  # refuses inputs that are too small
         channels = input_shape[-1]
         constant = keras.initializers.Constant
@@ -157,9 +155,14 @@ class ConvolutionalRBM(keras.layers.Layer):
 
     def map_shape(self, input_shape: Any) -> tuple[int, int]:
         """Return the height and width of the hidden map, cropped to whole blocks."""
+        if len(input_shape) != 4 or None in tuple(input_shape[1:]):
+            raise ParameterError(
+                f"Layer {self.name!r} takes (batch, height, width, channels), all but the batch of fixed size. "
+                f"Received: {tuple(input_shape)}"
+            )
         out = []
-        for size, kernel, pool in zip(input_shape[1:3], self.kernel_size, self.pool_size, strict=True):
-            hidden = size if self.padding == "same" else size - kernel + 1
+        for extent, kernel, pool in zip(input_shape[1:3], self.kernel_size, self.pool_size, strict=True):
+            hidden = extent if self.padding == "same" else extent - kernel + 1
             if hidden < pool:
                 raise ParameterError(
                     f"Layer {self.name!r}: an input of {tuple(input_shape[1:3])} is too small for kernels of "
@@ -200,7 +203,7 @@ class ConvolutionalRBM(keras.layers.Layer):
         return conv.columns(self._scaled(v))
 
     def _scaled(self, v: Any) -> Any:
-        v = tf.convert_to_tensor(v, self.compute_dtype)  # NumPy minus a Keras variable would leave the gradient tape
+        v = tf.cast(v, self.compute_dtype)  # NumPy minus a Keras variable would leave the gradient tape
         scaled = v - self.visible_offsets
         if self.visible == "gaussian":
             scaled = scaled / tf.square(tf.convert_to_tensor(self.visible_scales))
@@ -214,7 +217,7 @@ class ConvolutionalRBM(keras.layers.Layer):
 
     def hidden_blocks(self, v: Any) -> tuple[Any, Any]:
         """Return the input of hidden units by block, (p*q, ...), and the convolution that knows their places."""
-        v = tf.convert_to_tensor(v, self.compute_dtype)
+        v = tf.cast(v, self.compute_dtype)
         conv = self.convolution(v.shape)
         return conv.up(self.columns(v, conv)), conv
 
@@ -236,7 +239,7 @@ class ConvolutionalRBM(keras.layers.Layer):
     def mean_visibles(self, h: Any, shape: Any) -> Any:
         """Return E[v | h] for hidden units (n, H', W', K) and visible units of `shape` (n, H, W, C)."""
         conv = self.convolution(shape)
-        return self.visibles_from_blocks(conv.from_map(tf.convert_to_tensor(h, self.compute_dtype)), shape, conv)
+        return self.visibles_from_blocks(conv.from_map(tf.cast(h, self.compute_dtype)), shape, conv)
 
     def visibles_from_blocks(self, blocks: Any, shape: Any, conv: Any, *, steps: bool = False) -> Any:
         """Return E[v | h] for hidden units by block, as `mean_visibles` does for a map.
@@ -283,7 +286,7 @@ class ConvolutionalRBM(keras.layers.Layer):
         noise : bool
             If False, visible units are not drawn but set to their mean, as in the code posted with Lee et al. 2009.
         """
-        v = tf.convert_to_tensor(v, self.compute_dtype)
+        v = tf.cast(v, self.compute_dtype)
         conv = self.convolution(v.shape) if conv is None else conv
         if blocks is None:
             blocks = conv.up(self.columns(v, conv))
@@ -297,7 +300,10 @@ class ConvolutionalRBM(keras.layers.Layer):
     # -- energy
 
     def pre_activation(self, v: Any) -> Any:
-        """Return log(1 + sum exp I) of each block, its share of the negative free energy: (n, h, w, K)."""
+        """Return each block's share of the negative free energy: (n, h, w, K).
+
+        Of binary units it is log(1 + sum exp I), of rectified ones the sum of -Li2(-exp I).
+        """
         blocks, conv = self.hidden_blocks(v)
         return conv.pooled(self.family.log_partition(blocks))
 
@@ -325,7 +331,7 @@ class ConvolutionalRBM(keras.layers.Layer):
 
     def free_energy(self, v: Any) -> Any:
         """Return F(v), with exp(-F) the unnormalised probability of v: (n,)."""
-        v = tf.convert_to_tensor(v, self.compute_dtype)
+        v = tf.cast(v, self.compute_dtype)
         blocks, conv = self.hidden_blocks(v)
         hidden = tf.reduce_sum(conv.pooled(self.family.log_partition(blocks)), axis=[1, 2, 3])
         if self.center_hidden:

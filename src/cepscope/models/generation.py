@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from cepscope.errors import DataError, ParameterError
 from cepscope.models.backend import tf
+from cepscope.models.checks import natural
 from cepscope.models.crbm import ConvolutionalRBM
 
 FloatArray = npt.NDArray[np.float32]
@@ -91,9 +92,8 @@ def gibbs_chains(
     ParameterError
         If a number is out of range, or an array not of the layer's shape.
     """
-    for name, value, least in (("steps", steps, 1), ("burn_in", burn_in, 0), ("thin", thin, 1)):
-        if value < least:
-            raise ParameterError(f"`{name}` must be at least {least}. Received: {value}")
+    natural(1, steps=steps, thin=thin)
+    natural(burn_in=burn_in, seed=seed)
     if rbm.hidden != "binary":
         raise ParameterError(f"Gibbs chains need binary hidden units. Received: hidden={rbm.hidden!r}")
     v = tf.convert_to_tensor(np.asarray(start), rbm.compute_dtype)
@@ -202,18 +202,19 @@ def sample_unit(
     ParameterError
         If there is no such layer, filter or place.
     """
-    if chains < 1:
-        raise ParameterError(f"`chains` must be at least 1. Received: {chains}")
+    natural(1, chains=chains)
+    natural(seed=seed)
     rbms = rbm_layers(model)
     depth = _depth(rbms, layer)
     rbm = rbms[depth]
     shape = (chains, *rbm.input.shape[1:])
     height, width, filters = rbm.map_shape(shape)[0] // rbm.pool_size[0], rbm.output.shape[2], rbm.filters
-    row, column = (height // 2, width // 2) if place is None else place
+    natural(filter_index=filter_index)
+    row, column = (height // 2, width // 2) if place is None else place if len(place) == 2 else (-1, -1)
     if not 0 <= filter_index < filters:
         raise ParameterError(f"{layer} has filters 0 to {filters - 1}. Received: {filter_index}")
     if not (0 <= row < height and 0 <= column < width):
-        raise ParameterError(f"The map of {layer} is {height} x {width}. Received: place {(row, column)}")
+        raise ParameterError(f"The map of {layer} is {height} x {width}. Received: place {place}")
     clamp = np.zeros((height, width, filters), bool)
     clamp[(..., filter_index) if everywhere else (row, column, filter_index)] = True
     samples = _imagine(model, depth, chains, clamp, steps=steps, rounds=rounds, seed=seed)
@@ -234,8 +235,8 @@ def sample_layer(
     -------
     array [shape=(chains, n_mfcc, frames, 1)]
     """
-    if chains < 1:
-        raise ParameterError(f"`chains` must be at least 1. Received: {chains}")
+    natural(1, chains=chains)
+    natural(seed=seed)
     depth = _depth(rbm_layers(model), layer)
     return _imagine(model, depth, chains, None, steps=steps, rounds=rounds, seed=seed)
 
@@ -268,7 +269,8 @@ def top_down(model: Any, layer: str, pooled: npt.ArrayLike, *, rounds: int = ROU
 
     A pooling unit that is on with probability p has one unit of its block on, but does not say which. That is settled
     layer by layer: the units of a block share p, at first alike, then as likely as the input that they would cause
-    makes them, a few rounds long.
+    makes them, a few rounds long. Rectified units share what their block shows, its largest, in proportion to their
+    means: less than there was, so what comes down is weak.
 
     Parameters
     ----------
@@ -292,10 +294,11 @@ def top_down(model: Any, layer: str, pooled: npt.ArrayLike, *, rounds: int = ROU
     rbms = rbm_layers(model)
     depth = _depth(rbms, layer)
     value = checked_units(model, layer, pooled)
-    if rounds < 0:
-        raise ParameterError(f"`rounds` must be at least 0. Received: {rounds}")
-    if rbms[depth].hidden == "binary" and value.size and not -SLACK <= value.min() <= value.max() <= 1 + SLACK:
-        raise ParameterError(f"Units of {layer} must be in 0 to 1. Received: {value.min():g} to {value.max():g}")
+    natural(rounds=rounds)
+    most = 1.0 if rbms[depth].hidden == "binary" else np.inf
+    if value.size and not -SLACK <= value.min() <= value.max() <= most + SLACK:
+        expected = "in 0 to 1" if np.isfinite(most) else "0 or more"
+        raise ParameterError(f"Units of {layer} must be {expected}. Received: {value.min():g} to {value.max():g}")
     for rbm in reversed(rbms[: depth + 1]):
         value = _down_one(rbm, value, rounds)
     return value
@@ -334,8 +337,8 @@ def _settle(rbm: ConvolutionalRBM, shape: tuple[int, ...]) -> Any:
         v = rbm.visibles_from_blocks(tf.repeat(on[None] / units, units, axis=0), visible, conv)
         v = tf.ensure_shape(v, visible)
         for _ in tf.range(rounds):
-            share = tf.nn.softmax(conv.up(rbm.columns(v, conv)), axis=0)  # of the units of a block that is on
-            v = tf.ensure_shape(rbm.visibles_from_blocks(share * on, visible, conv), visible)
+            shares = rbm.family.shares(conv.up(rbm.columns(v, conv)))
+            v = tf.ensure_shape(rbm.visibles_from_blocks(shares * on, visible, conv), visible)
         return v
 
     return settle
@@ -377,6 +380,7 @@ def reconstruct(model: Any, x: npt.ArrayLike, *, layers: int | None = None, roun
         If there are not so many layers, or the patches are not the network's.
     """
     rbms = rbm_layers(model)
+    natural(1, layers=1 if layers is None else layers)
     count = len(rbms) if layers is None else layers
     if not 1 <= count <= len(rbms):
         raise ParameterError(f"`layers` must be from 1 to {len(rbms)}. Received: {layers}")

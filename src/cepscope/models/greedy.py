@@ -15,8 +15,9 @@ from cepscope.errors import ParameterError
 from cepscope.models.backend import keras
 from cepscope.models.batches import EpochBatches
 from cepscope.models.checkpoint import Checkpoint, Keeper, key_of, run_epochs
+from cepscope.models.checks import natural, not_negative, positive
 from cepscope.models.crbm import ConvolutionalRBM
-from cepscope.models.trainer import CRBMTrainer
+from cepscope.models.trainer import SMALLEST_SCALE, CRBMTrainer
 from cepscope.models.watch import Progress, RBMWatch, Row
 
 FloatArray = npt.NDArray[np.float32]
@@ -95,6 +96,7 @@ learn_scales
     checkpoint : path, optional
         A file that keeps the state of the training; if it is there, and of the same training, that goes on.
     callbacks : sequence of keras.callbacks.Callback
+        What they keep for themselves is not in the checkpoint.
     progress : callable, optional
         Called after each epoch with (layer, epoch, epochs, row).
 
@@ -109,7 +111,7 @@ learn_scales
     CepscopeError
         If the training diverges: says in which layer and step, and why perhaps.
     """
-    positive(batch_size=batch_size)
+    natural(1, batch_size=batch_size, k=k)
     natural(epochs=epochs, patience=patience, likelihood_every=likelihood_every, seed=seed)
     momentum = _momentum(momentum)
     if initial_biases not in ("data", "constant"):
@@ -118,19 +120,29 @@ learn_scales
         optimizer = _optimizer(learning_rate, momentum)
     elif not isinstance(optimizer, keras.optimizers.Optimizer):
         raise ParameterError(f"`optimizer` must be a keras.optimizers.Optimizer. Received: {optimizer!r}")
+    else:
+        momentum = None
     x, unseen = patches_of(data), _held_out(data, held_out)
     if patience and unseen is None:
         raise ParameterError("`patience` watches the free-energy gap, which needs `held_out` patches.")
     rbms = [layer for layer in model.layers if isinstance(layer, ConvolutionalRBM)]
     if not rbms:
         raise ParameterError("The model has no ConvolutionalRBM layer, so there is nothing to pretrain.")
+    not_negative(weight_decay=weight_decay, sparsity_cost=sparsity_cost, fast_learning_rate=fast_learning_rate)
     _check_together(rbms, sparsity=sparsity, learn_scales=learn_scales, likelihood_every=likelihood_every)
+    if sparsity_kind == "cross_entropy" and any(rbm.hidden != "binary" for rbm in rbms):
+        raise ParameterError("The cross-entropy of activities needs binary hidden units; take sparsity_kind='bias'.")
     shape = tuple(model.inputs[0].shape[1:])
     for name, given in (("data", x), ("held_out", unseen)):
         if given is not None and given.shape[1:] != shape:
             raise ParameterError(
                 f"Patches of `{name}` must be (n, {', '.join(map(str, shape))}), as the model takes. "
                 f"Received: {given.shape}"
+            )
+        if given is not None and rbms[0].visible == "binary" and (given.min() < 0 or given.max() > 1):
+            raise ParameterError(
+                f"Binary visible units take patches in 0 to 1. Received: `{name}` from {given.min():.3g} to "
+                f'{given.max():.3g}. Rescale them, or take visible="gaussian".'
             )
     training: dict[str, Any] = {
         "k": k,
@@ -168,7 +180,7 @@ learn_scales
         if depth >= position.part:
             rounds = epochs or enough(EPOCHS, len(batches))
             if not kept.arrays:
-                _start(rbm, x, seed=seed + depth, sparsity=sparsity, biases=initial_biases, center=center)
+                _start(rbm, x, depth, seed=seed + depth, sparsity=sparsity, biases=initial_biases, center=center)
             trainer.compile(optimizer=type(optimizer).from_config(optimizer.get_config()))
             change = momentum if isinstance(momentum, tuple) else None
             watch = RBMWatch(
@@ -195,8 +207,8 @@ learn_scales
     return rows
 
 
-def _start(rbm: Any, x: FloatArray, *, seed: int, sparsity: float, biases: str, center: bool) -> None:
-    """Set offsets and first biases from the data (n, height, width, channels)."""
+def _start(rbm: Any, x: FloatArray, depth: int, *, seed: int, sparsity: float, biases: str, center: bool) -> None:
+    """Set offsets and first biases from the data (n, height, width, channels), above rectified units scales too."""
     mean = x.mean(axis=(0, 1, 2))
     if center:
         rbm.visible_offsets.assign(mean)
@@ -204,6 +216,10 @@ def _start(rbm: Any, x: FloatArray, *, seed: int, sparsity: float, biases: str, 
     if biases == "data":
         if rbm.visible == "gaussian":
             rbm.visible_biases.assign(mean)
+            if depth:  # patches have unit variance, what rectified units give has far less
+                spread = np.maximum(x.std(axis=(0, 1, 2)), SMALLEST_SCALE)
+                rbm.kernel.assign(rbm.kernel.numpy() * spread[:, None])  # so that hidden inputs keep their size
+                rbm.visible_scales.assign(spread)
         else:
             safe = np.clip(mean, 0.01, 0.99)
             rbm.visible_biases.assign(np.log(safe / (1 - safe)))
@@ -217,7 +233,7 @@ def _start(rbm: Any, x: FloatArray, *, seed: int, sparsity: float, biases: str, 
 
 
 def _optimizer(learning_rate: Any, momentum: float | tuple[float, float, int] | None) -> Any:
-    if isinstance(learning_rate, int | float):
+    if not isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
         positive(learning_rate=learning_rate)
     if momentum is None:
         return keras.optimizers.Adam(learning_rate)
@@ -230,7 +246,8 @@ def _momentum(given: float | Sequence[float] | None) -> float | tuple[float, flo
     if given is None:
         return None
     values = tuple(given) if isinstance(given, list | tuple) else (given, given, 0)
-    if len(values) != 3 or not all(0 <= float(value) < 1 for value in values[:2]) or values[2] < 0:
+    numbers_ok = len(values) == 3 and all(isinstance(value, numbers.Real) for value in values)
+    if not numbers_ok or not all(0 <= float(value) < 1 for value in values[:2]) or values[2] < 0:
         raise ParameterError(f"`momentum` must be from 0 to below 1, or (early, late, epoch). Received: {given}")
     early, late = float(values[0]), float(values[1])
     return (early, late, int(values[2])) if isinstance(given, list | tuple) else early
@@ -271,17 +288,3 @@ def _held_out(data: Any, held_out: npt.ArrayLike | None) -> FloatArray | None:
 def enough(epochs: int, batches: int) -> int:
     """Return epochs that make about as many steps on a small corpus as `epochs` do on one of `FULL` batches."""
     return min(max(epochs, math.ceil(epochs * FULL / batches)), MOST * epochs)
-
-
-def natural(**settings: float) -> None:
-    """Refuse what is not a whole number of at least 0."""
-    for name, value in settings.items():
-        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
-            raise ParameterError(f"`{name}` must be a whole number, 0 or more. Received: {value!r}")
-
-
-def positive(**settings: float) -> None:
-    """Refuse what is not a positive number."""
-    for name, value in settings.items():
-        if not (np.isfinite(value) and value > 0):
-            raise ParameterError(f"`{name}` must be a positive number. Received: {value}")

@@ -11,6 +11,12 @@ from cepscope.errors import CorruptArtifactError, NotFittedError
 from cepscope.models.backend import keras
 from cepscope.models.crbm import ConvolutionalRBM
 
+# what Python's zipfile, HDF5 and Keras raise over damaged archives
+DAMAGE = (
+    *(ValueError, OSError, KeyError, TypeError, EOFError, RuntimeError),  # NotImplementedError is a RuntimeError
+    *(zipfile.BadZipFile, zlib.error),
+)
+
 
 def load_model(path: str | Path) -> Any:
     """Load a ``.keras`` file in safe mode: no code of the file's own is run.
@@ -27,6 +33,6 @@ def load_model(path: str | Path) -> Any:
     try:
         own = {"cepscope>ConvolutionalRBM": ConvolutionalRBM}  # whoever loads a network need not import its layers
         return keras.models.load_model(path, custom_objects=own, safe_mode=True)
-    except (ValueError, OSError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CorruptArtifactError(f"{path} can't be loaded as a Keras model: {reason}") from error

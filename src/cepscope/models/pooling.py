@@ -45,6 +45,11 @@ def means(blocks: Any) -> Any:
     return p, lambda d: p * (d - tf.reduce_sum(d * p, axis=0))
 
 
+def shares(blocks: Any) -> Any:
+    """Return how the units of a block that is on share that: (p*q, ...), sums of 1."""
+    return tf.nn.softmax(blocks, axis=0)
+
+
 def pooled(blocks: Any) -> Any:
     """Return the probability of each pooling unit to be on: 1 - P(all off), (p*q, ...) to (...)."""
     return is_on(log_partition(blocks))

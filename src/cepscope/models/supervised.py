@@ -13,7 +13,8 @@ from cepscope.errors import ParameterError
 from cepscope.models.backend import keras
 from cepscope.models.batches import EpochBatches
 from cepscope.models.checkpoint import Checkpoint, Keeper, key_of, run_epochs
-from cepscope.models.greedy import enough, patches_of, positive
+from cepscope.models.checks import natural, positive, share
+from cepscope.models.greedy import enough, patches_of
 from cepscope.models.watch import Progress, Row, Watch
 
 FloatArray = npt.NDArray[np.float32]
@@ -78,7 +79,10 @@ def fit_classifier(
     list of dict
         One row an epoch: stage, epoch, loss, accuracy, val_loss, val_accuracy.
     """
-    positive(epochs=epochs or 1, batch_size=batch_size, learning_rate=learning_rate)
+    natural(epochs=epochs, shift=shift, seed=seed)
+    natural(1, batch_size=batch_size)
+    positive(learning_rate=learning_rate)
+    share(label_smoothing=label_smoothing)
     x = patches_of(data)
     if y is None:
         if not hasattr(data, "train"):
@@ -86,10 +90,15 @@ def fit_classifier(
         y = data.train.y
         if validation is None and len(data.test.y):
             validation = (data.test.x, data.test.y)
-    classes = int(model.output_shape[-1])
-    _classes_fit(x, y, classes)
-    if validation is not None:
-        _classes_fit(validation[0], validation[1], classes)
+    classes, shape = int(model.output_shape[-1]), tuple(model.inputs[0].shape[1:])
+    for name, given in {"data": (x, y), "validation": validation}.items():
+        if given is not None:
+            if np.shape(given[0])[1:] != shape:
+                raise ParameterError(
+                    f"Patches of `{name}` must be (n, {', '.join(map(str, shape))}), as the model takes. "
+                    f"Received: {np.shape(given[0])}"
+                )
+            _classes_fit(given[0], given[1], classes)
     names = [layer.name for layer in model.layers]
     if unknown := [name for name in frozen if name not in names]:
         raise ParameterError(f"`frozen` must name layers of the model: {', '.join(names)}. Received: {unknown[0]!r}")
@@ -128,7 +137,8 @@ def fit_classifier(
 
 def _classes_fit(x: npt.ArrayLike, y: npt.ArrayLike, classes: int) -> None:
     y = np.asarray(y)
-    if y.shape != np.shape(x)[:1] or not np.issubdtype(y.dtype, np.integer) or y.min() < 0 or y.max() >= classes:
+    fits = y.shape == np.shape(x)[:1] and y.size and np.issubdtype(y.dtype, np.integer)
+    if not fits or y.min() < 0 or y.max() >= classes:
         span = f"{y.min()} to {y.max()}" if y.size else "none"
         raise ParameterError(
             f"Each of the {len(np.asarray(x))} patches needs a class, a whole number from 0 to {classes - 1}. "

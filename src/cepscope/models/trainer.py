@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from cepscope.errors import ParameterError
+from cepscope.errors import NotFittedError, ParameterError
 from cepscope.models.backend import keras, tf
+from cepscope.models.checks import natural, not_negative
 from cepscope.models.crbm import ConvolutionalRBM
 
 SPARSITY = ("bias", "cross_entropy")
@@ -25,12 +26,13 @@ UNITS_A_PART = 900_000  # hidden units worked on at once: tensors that stay in t
 MOST_PARTS = 16
 STEPS = 32  # that Keras takes at once, without a look at callbacks
 FAST_DECAY, ACTIVITY_DECAY = 0.95, 0.9  # Tieleman and Hinton 2009, section 4; Nair and Hinton 2009
-SCALES = (0.1, 2.0)  # bounds of learned scales, for data of about unit variance
+SMALLEST_SCALE, LARGEST_SCALE = 0.01, 2.0  # bounds of learned scales, for data of at most about unit variance
 
 
-@keras.saving.register_keras_serializable(package="cepscope")
 class CRBMTrainer(keras.Model):  # type: ignore[misc]
     """Train one convolutional RBM; holds what only training needs: the chains and the position of the generator.
+
+    `prepare` comes first, and all batches must be of the size that it was told; the RBM is what is saved, not this.
 
     Parameters
     ----------
@@ -54,7 +56,7 @@ class CRBMTrainer(keras.Model):  # type: ignore[misc]
     bias_rate : float
         Factor of the hidden biases' gradient, to let them learn at another rate.
     learn_scales : bool
-        Learn the standard deviations of Gaussian visible units too.
+        Learn the standard deviations of Gaussian visible units too, from .01 to 2.
     seed : int
         Of every draw.
     """
@@ -77,8 +79,9 @@ class CRBMTrainer(keras.Model):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if k < 1:
-            raise ParameterError(f"`k` must be at least 1. Received: {k}")
+        natural(1, k=k)
+        natural(seed=seed)
+        not_negative(weight_decay=weight_decay, sparsity_cost=sparsity_cost, fast_learning_rate=fast_learning_rate)
         if sparsity_kind not in SPARSITY:
             raise ParameterError(f"`sparsity_kind` must be one of {', '.join(SPARSITY)}. Received: {sparsity_kind!r}")
         if fast_learning_rate and not persistent:
@@ -140,7 +143,7 @@ class CRBMTrainer(keras.Model):  # type: ignore[misc]
         before = tf.identity(tf.convert_to_tensor(self.rbm.kernel))
         self.optimizer.apply(gradients, self.learned)
         if self.learn_scales:
-            self.rbm.visible_scales.assign(tf.clip_by_value(self.rbm.visible_scales, *SCALES))
+            self.rbm.visible_scales.assign(tf.clip_by_value(self.rbm.visible_scales, SMALLEST_SCALE, LARGEST_SCALE))
         update = tf.norm(tf.convert_to_tensor(self.rbm.kernel) - before)
         self._averages.update_state(tf.stack([error, activity, update]))
         return self._averages.result()
@@ -165,7 +168,12 @@ class CRBMTrainer(keras.Model):  # type: ignore[misc]
             Mean of the hidden units under the data.
         """
         rbm = self.rbm
-        v = tf.ensure_shape(tf.convert_to_tensor(v, rbm.compute_dtype), self.batch_shape)
+        if not self.built:
+            raise NotFittedError("Call `prepare` with the shape of the batches before the first step.")
+        v = tf.cast(v, rbm.compute_dtype)
+        if v.shape.is_fully_defined() and tuple(v.shape) != tuple(self.batch_shape):
+            raise ParameterError(f"Batches must be {tuple(self.batch_shape)}, as prepared. Received: {tuple(v.shape)}")
+        v = tf.ensure_shape(v, self.batch_shape)
         conv = rbm.convolution(v.shape)
         chain_conv = conv
         if self.fast_learning_rate:

@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cepscope.errors import ParameterError
+from cepscope.models.checks import size
 
 Array = npt.NDArray[np.float64]
 OUTPUTS = ("last", "all")
@@ -100,8 +101,10 @@ class CDBNTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         x = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         if self.output not in OUTPUTS:
             raise ParameterError(f"`output` must be one of {', '.join(OUTPUTS)}. Received: {self.output!r}")
-        shape = (1, x.shape[1]) if self.patch_shape is None else tuple(int(size) for size in self.patch_shape)
-        if len(shape) != 2 or math.prod(shape) != x.shape[1]:
+        shape = (1, x.shape[1]) if self.patch_shape is None else size("patch_shape", self.patch_shape)
+        if self.standardize and self.visible == "binary":
+            raise ParameterError("Binary visible units take features in 0 to 1: set standardize=False.")
+        if math.prod(shape) != x.shape[1]:
             raise ParameterError(
                 f"A row of X holds a patch of `patch_shape` {shape}, so {math.prod(shape)} features. "
                 f"Received: {x.shape[1]} features"
@@ -171,7 +174,8 @@ class CDBNTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         from cepscope.models.crbm import ConvolutionalRBM
 
         sizes = [self.filters, self.kernel_sizes, self.pool_sizes]
-        if not len({len(entries) for entries in sizes}) == 1 or not len(self.filters):
+        same = all(isinstance(entries, Sequence) for entries in sizes) and len(set(map(len, sizes))) == 1
+        if not same or not len(self.filters):
             raise ParameterError("`filters`, `kernel_sizes` and `pool_sizes` must have one entry a layer.")
         layers, (height, width) = [], self.patch_shape_
         for i, (number, kernel, pool) in enumerate(zip(*sizes, strict=True)):

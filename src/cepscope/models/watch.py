@@ -175,5 +175,5 @@ class RBMWatch(Watch):
             cause = f"the learning rate is too high (weights grew {grown:.3g} times within an epoch)"
         raise CepscopeError(
             f"Training of {self.name} diverged {where}. Likely cause: {cause}. "
-            "The weights after the last whole epoch are kept."
+            "The weights from before this epoch, or from where it was taken up again, are kept."
         )
