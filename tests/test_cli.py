@@ -17,6 +17,7 @@ from cepscope.audio import read_audio
 from cepscope.cli import main
 from cepscope.features import MfccSpec, mfcc
 from cepscope.invert import relative_error
+from cepscope.probe.scores import MEDIANS
 
 SMALL = [
     word
@@ -105,9 +106,7 @@ def test_the_whole_way_then_skipped_then_probed(cepscope: Cepscope, recordings: 
     assert summary == json.loads(Path("runs/words/patterns/summary.json").read_text())
     assert list(summary) == ["test_accuracy", "layers", "logit_sounds_right", "views"]
     assert list(summary["layers"]) == ["crbm1", "crbm2", "logits"]
-    assert list(summary["layers"]["crbm1"]) == [
-        "units", "pattern_over_natural", "sound_over_natural", "retention", "naturalness_z", "mfcc_relative_error",
-    ]  # fmt: skip
+    assert list(summary["layers"]["crbm1"]) == ["units", *MEDIANS]
     assert summary["logit_sounds_right"].endswith("/2")
 
     assert cepscope("probe", "runs/words") == 0

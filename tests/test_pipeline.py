@@ -65,7 +65,8 @@ def test_a_run_leaves_exactly_its_artifacts(finished: Path) -> None:
     assert files - exemplars - shards == {
         "run.toml", "run.json", "features/manifest.json", "features/scaler.npz", "model/model.keras",
         "model/history.csv", "model/filters.npz", "patterns/patterns.npz", "patterns/units.csv",
-        "patterns/summary.json", "patterns/exemplars.npz", "patterns/views.npz", "audio/sounds.npz", "report/index.html",
+        "patterns/summary.json", "patterns/exemplars.npz", "patterns/views.npz", "audio/sounds.npz",
+        "report/index.html",
         *(f"audio/{unit}.wav" for unit in UNITS),
     }  # fmt: skip
     with wave.open(str(finished / "audio" / "crbm1-2.wav")) as file:
