@@ -60,7 +60,7 @@ VIEWS = {
     "exemplar": ("real clip", "What the unit sees of the real held-out clip that excites it most at one place."),
     "combination": ("filters below", "The filters of the layers below, added up with the unit's weights."),
     "samples": ("samples", "Mean of what the network imagines with the unit held on, less what it imagines without."),
-    "reconstruction": ("reconstruction", "The real clip, sent up to the unit's layer and down again."),
+    "reconstruction": ("rebuilt clip", "The real clip, sent up to the unit's layer and down again."),
 }
 MISSING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
