@@ -92,7 +92,7 @@ def ascent_of(forward: Callable[[Any], Any], x: FloatArray) -> Run:
     """Return a compiled loop of nothing but `forward` and its gradient with respect to the input."""
     from cepscope.models.backend import tf
 
-    width = forward(x[:1]).shape[-1]
+    width = forward(tf.constant(x[:1])).shape[-1]
     select = tf.constant(np.eye(width, dtype=np.float32)[np.arange(len(x)) % width])  # one unit a pattern
 
     @tf.function(jit_compile=False)
