@@ -4,7 +4,8 @@
     python scripts/bench.py train --json
     python scripts/bench.py maximize --json
 
-Install a PyTorch for CPUs: triton, which comes with the builds for GPUs, brings an LLVM that aborts beside TensorFlow's.
+Install a PyTorch for CPUs: triton, which comes with the builds for GPUs, brings an LLVM that aborts beside that of
+TensorFlow.
 
 The peers take turns with cepscope, round by round, so that a busy machine slows both down; each figure is a median.
 """

@@ -145,6 +145,8 @@ def judged(
     from cepscope.maximize.engine import maximize
     from cepscope.maximize.objectives import unit
     from cepscope.maximize.transforms import Transforms
+    from cepscope.maximize.viewing import find_views
+    from cepscope.probe import summarise_views
     from cepscope.probe.evaluation import random_patterns, shuffled, summarise
 
     settings = config.maximize.model_dump()
@@ -155,13 +157,16 @@ def judged(
         sounds = invert(patterns, **config.invert.model_dump())
         return summarise(model, patches, patterns, sounds, opposites=opposites, others=others)
 
+    def shown(patterns: Any) -> dict[str, Any]:
+        return summarise_views(find_views(model, patches, patterns, seed=seed))
+
     def both(network: Any) -> tuple[Any, Any]:
         most = maximize(network, patches, **settings, seed=seed)
         away = [-unit(name) for name in most.units]
         return most, maximize(network, patches, **{**settings, "objectives": away}, seed=seed)
 
     patterns, opposites = both(model)
-    entry = {"patterns": measured(patterns, opposites)}
+    entry = {"patterns": {**measured(patterns, opposites), "views": shown(patterns)}}
     say(f"patterns ({time.perf_counter() - start:.0f} s) {entry['patterns']['layers']}")
     chance = (random_patterns(model, patterns, patches, seed=which) for which in (1, 2))
     entry["random_directions"] = measured(*chance)

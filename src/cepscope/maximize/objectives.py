@@ -25,6 +25,7 @@ import numpy.typing as npt
 from cepscope.errors import ParameterError
 from cepscope.maximize.patterns import Patterns
 from cepscope.maximize.units import (
+    MAP_RANK,
     FloatArray,
     Reader,
     Seen,
@@ -53,7 +54,7 @@ class Layer(Term):
     def read(terms: Sequence[Layer], seen: Seen) -> Any:
         """Return (batch, len(terms))."""
         squares = seen.map**2
-        value = tf.reduce_mean(squares if not seen.inner else seen.mean_over(squares), axis=1)
+        value = tf.reduce_mean(squares if len(squares.shape) < MAP_RANK else seen.mean_over(squares), axis=1)
         return tf.repeat(value[:, None], len(terms), axis=1)
 
 

@@ -90,14 +90,14 @@ def receptive_fields(model: Any, layer: str) -> dict[tuple[int, ...], Field]:
 
 
 def inner_places(model: Any, layer: Any) -> Inner:
-    """Return the places of a layer's map that see all of a receptive field, one slice an axis.
+    """Return the places of a layer's map that see all of a receptive field, one slice an axis; () if all do.
 
-    Places at the border of a padded map see less, and zeros instead. Without padding these are all places.
+    Places at the border of a padded map see less, and zeros instead.
     """
     shape = map_shape(layer)[:-1]
     below = model.layers[: model.layers.index(layer) + 1]
     if not shape or not any(_pads(one) for one in below):
-        return tuple(slice(0, size) for size in shape)
+        return ()
     known = _INNER.setdefault(model, {})
     if layer.name not in known:
         fields = receptive_fields(model, layer.name)

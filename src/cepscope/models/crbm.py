@@ -211,7 +211,7 @@ class ConvolutionalRBM(keras.layers.Layer):
         rest = [max(0, height - top - v.shape[1]), max(0, width - left - v.shape[2])]
         if top or left or any(rest):
             scaled = tf.pad(scaled, [[0, 0], [top, rest[0]], [left, rest[1]], [0, 0]])
-        return scaled[:, :height, :width]
+        return scaled if tuple(scaled.shape[1:3]) == (height, width) else scaled[:, :height, :width]
 
     # -- conditionals
 
@@ -317,17 +317,18 @@ class ConvolutionalRBM(keras.layers.Layer):
 
     def pre_activation_of(self, v: Any, filters: Any) -> Any:
         """Return `pre_activation` of one filter an input, without computing the others: `filters` (n,) to (n, h, w)."""
-        (kh, kw, channels, k), (p, q) = self.kernel.shape, self.pool_size
-        scaled = self._scaled(v)
-        size, (height, width) = scaled.shape[1:3], self.map_shape(v.shape)
-        kernels = tf.transpose(tf.reshape(self.kernel, (kh * kw, channels, k)), (2, 1, 0))
-        # every place times every tap of its input's own kernel, then sums over shifted places
-        taps = tf.matmul(tf.reshape(scaled, (-1, size[0] * size[1], channels)), tf.gather(kernels, filters))
-        shifts = np.eye(kh * kw, dtype=scaled.dtype.as_numpy_dtype).reshape(kh, kw, kh * kw, 1)
-        inputs = tf.nn.conv2d(tf.reshape(taps, (-1, *size, kh * kw)), shifts, 1, "VALID")
-        inputs += tf.gather(tf.convert_to_tensor(self.hidden_biases), filters)[:, None, None, None]
-        parts = tf.transpose(tf.reshape(inputs, (-1, height // p, p, width // q, q)), (2, 4, 0, 1, 3))
-        return self.family.log_partition(tf.reshape(parts, (p * q, -1, height // p, width // q)))
+        (kh, kw, channels, _), (p, q) = self.kernel.shape, self.pool_size
+        scaled, (height, width), n = self._scaled(v), self.map_shape(v.shape), len(filters)
+        size = scaled.shape[1:3]
+        # inputs lie side by side as channels, each with its own kernel: (1, H, W, n*C)
+        beside = tf.reshape(tf.transpose(scaled, (1, 2, 0, 3)), (1, *size, n * channels))
+        kernels = tf.transpose(tf.gather(tf.convert_to_tensor(self.kernel), filters, axis=3), (0, 1, 3, 2))
+        found = tf.nn.depthwise_conv2d(beside, tf.reshape(kernels, (kh, kw, n * channels, 1)), [1] * 4, "VALID")
+        inputs = tf.reduce_sum(tf.reshape(found, (height, width, n, channels)), axis=3)
+        inputs += tf.gather(tf.convert_to_tensor(self.hidden_biases), filters)
+        parts = tf.transpose(tf.reshape(inputs, (height // p, p, width // q, q, n)), (1, 3, 0, 2, 4))
+        shares = self.family.log_partition(tf.reshape(parts, (p * q, height // p, width // q, n)))
+        return tf.transpose(shares, (2, 0, 1))
 
     def free_energy(self, v: Any) -> Any:
         """Return F(v), with exp(-F) the unnormalised probability of v: (n,)."""

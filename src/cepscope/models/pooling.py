@@ -23,11 +23,20 @@ from cepscope.models.backend import tf
 SAFE = 1e30  # sums of exponentials up to here are far from overflow, and their inverse from underflow
 
 
+@tf.custom_gradient  # type: ignore[untyped-decorator]
 def log_partition(blocks: Any) -> Any:
     """Return log(1 + sum_j exp I_j) of each block: (p*q, ...) to (...)."""
-    top = tf.stop_gradient(tf.maximum(tf.reduce_max(blocks, axis=0), 0.0))
-    total = tf.reduce_sum(tf.exp(blocks - top), axis=0)
-    return top + tf.math.log1p(total + tf.math.expm1(-top))  # exact for tiny `total` too: then top is 0
+    weights = tf.exp(blocks)
+    total = tf.add_n(tf.unstack(weights))
+    safe = tf.reduce_max(total) < SAFE
+
+    def scaled() -> Any:
+        top, shifted = _shifted(blocks)
+        return top + tf.math.log1p(tf.reduce_sum(shifted, axis=0) + tf.math.expm1(-top))
+
+    value = tf.cond(safe, lambda: tf.math.log1p(total), scaled)
+    # a unit's part of the derivative is its probability, written so that few whole tensors are gone through
+    return value, lambda d: tf.cond(safe, lambda: weights * (d / (1.0 + total)), lambda: _scaled_means(blocks) * d)
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
@@ -35,14 +44,21 @@ def means(blocks: Any) -> Any:
     """Return the probability of each unit to be the one that is on, in the shape of `blocks`."""
     weights = tf.exp(blocks)
     total = 1.0 + tf.add_n(tf.unstack(weights))
-
-    def scaled() -> Any:  # the largest of 0 and the inputs is taken out of the exponentials first
-        top = tf.maximum(tf.reduce_max(blocks, axis=0), 0.0)
-        weights = tf.exp(blocks - top)
-        return weights / (tf.exp(-top) + tf.reduce_sum(weights, axis=0))
-
-    p = tf.cond(tf.reduce_max(total) < SAFE, lambda: weights * tf.math.reciprocal(total), scaled)
+    fast = lambda: weights * tf.math.reciprocal(total)  # noqa: E731
+    p = tf.cond(tf.reduce_max(total) < SAFE, fast, lambda: _scaled_means(blocks))
     return p, lambda d: p * (d - tf.reduce_sum(d * p, axis=0))
+
+
+def _shifted(blocks: Any) -> tuple[Any, Any]:
+    """Return the largest of 0 and the inputs of each block, and the exponentials with it taken out."""
+    top = tf.maximum(tf.reduce_max(blocks, axis=0), 0.0)
+    return top, tf.exp(blocks - top)
+
+
+def _scaled_means(blocks: Any) -> Any:
+    """Do what `means` does, for inputs of any size."""
+    top, weights = _shifted(blocks)
+    return weights / (tf.exp(-top) + tf.reduce_sum(weights, axis=0))
 
 
 def shares(blocks: Any) -> Any:
