@@ -41,8 +41,8 @@ plot_mfcc(patches.test.x[0], spec, title=f"a real {patches.classes[patches.test.
 
 # %%
 model = cs.build_cdbn(patches.input_shape, patches.classes, filters=(12, 16))
-history = cs.pretrain(model, patches, epochs=2)
-history += cs.fit_classifier(model, patches, epochs=8)
+history = cs.pretrain(model, patches, epochs=1)
+history += cs.fit_classifier(model, patches, epochs=6)
 history[-1]
 
 # %%

@@ -88,9 +88,9 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(
     patterns: Patterns, digit_model: keras.Model, digit_patches: Patches
 ) -> None:
     again = maximize(digit_model, digit_patches, steps=20, components=60, seed=4)
-    other = maximize(digit_model, digit_patches, steps=20, components=60, seed=5)
+    other = maximize(digit_model, digit_patches, objectives=["crbm1:0"], steps=2, components=60, seed=5)
     assert np.array_equal(again.x, patterns.x)
-    assert not np.array_equal(other.x, patterns.x)
+    assert not np.allclose(other.history[0], patterns.history[0, 0])
 
 
 def test_strong_priors_give_smoother_patterns(digit_model: keras.Model, digit_patches: Patches) -> None:
@@ -276,15 +276,16 @@ def test_a_search_goes_on_only_from_its_own_file(
 ) -> None:
     def one(vector: np.ndarray, **more: Any) -> np.ndarray:
         objectives = [direction("crbm1", vector, tag="t").named("x")]
-        return maximize(digit_model, digit_patches, objectives=objectives, steps=4, components=20, **more).x
+        return maximize(digit_model, digit_patches, objectives=objectives, components=20, **more).x
 
     first, second = np.eye(6)[0], np.eye(6)[1]
     path = tmp_path / "search.npz"
-    one(first, checkpoint=path)
-    np.testing.assert_array_equal(one(second, checkpoint=path), one(second))
-    # what a callback has ended early is not what the settings ask for
-    one(first, checkpoint=path, callback=lambda *_: True)
-    np.testing.assert_array_equal(one(first, checkpoint=path), one(first))
+    # what a callback has ended early is not what the settings ask for, and no result
+    cut = one(first, steps=20, checkpoint=path, callback=lambda *_: True)
+    whole = one(first, steps=20, checkpoint=path)
+    assert not np.array_equal(cut, whole)
+    # the same name, another direction
+    assert not np.array_equal(one(second, steps=20, checkpoint=path), whole)
 
 
 def test_with_noise_the_best_is_chosen_without_it(digit_model: keras.Model, digit_patches: Patches) -> None:
@@ -300,7 +301,7 @@ def test_a_search_that_was_killed_goes_on_to_the_same_bits(
     both: dict[str, Any] = {"steps": 40, "components": 30, "layers": ["crbm1"]}
     numbers = 960 * engine.VALUES_A_NUMBER + DRAWS + DEFAULT_TRANSFORMS.normals
     numbers += engine.VALUES_A_UNIT * sum(int(np.prod(layer.output.shape[1:])) for layer in digit_model.layers)
-    monkeypatch.setattr(engine, "BATCH_BYTES", 4 * numbers * 2)  # 2 units a batch, of 6
+    monkeypatch.setattr(engine, "BATCH_BYTES", 4 * numbers * 3)  # 3 units a batch, of 6
     expected = maximize(digit_model, digit_patches, **both)
     path, calls = tmp_path / "search.npz", 0
 
@@ -310,21 +311,19 @@ def test_a_search_that_was_killed_goes_on_to_the_same_bits(
     def kill(_done: int, _total: int) -> None:
         nonlocal calls
         calls += 1
-        if calls in (2, 5, 8):
+        if calls in (2, 6):  # in the first batch, then in the second
             raise Killed
 
     found = None
-    for _ in range(4):
+    for _ in range(3):
         try:
             found = maximize(digit_model, digit_patches, checkpoint=path, progress=kill, **both)
         except Killed:
             continue
     assert found is not None
-    assert calls < 9 + 3 + 1  # nine calls in all, three of them twice
+    assert calls < 6 + 2 + 1  # six calls in all, two of them twice
     np.testing.assert_array_equal(found.x, expected.x)
     np.testing.assert_array_equal(found.history, expected.history)
-    other = maximize(digit_model, digit_patches, checkpoint=path, **{**both, "seed": 1})
-    assert not np.array_equal(other.x, expected.x)
 
 
 def test_objectives_must_be_a_list_of_different_ones(digit_model: keras.Model, digit_patches: Patches) -> None:

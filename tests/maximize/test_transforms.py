@@ -91,11 +91,9 @@ def test_noise_has_the_covariance_of_speech(digit_patches: Patches, x: np.ndarra
 def test_they_make_no_neighbours(digit_model: keras.Model, digit_patches: Patches) -> None:
     settings = Transforms(shift=2, stretch=0.05, gain=3, warp=0.05, mask=4, noise=0.1)
     both = {"steps": 10, "components": 40, "transforms": settings, "seed": 2}
-    whole = maximize(digit_model, digit_patches, layers=["crbm2", "logits"], **both)
+    whole = maximize(digit_model, digit_patches, objectives=["crbm2:1", "logits:3", "logits:4"], **both)
     alone = maximize(digit_model, digit_patches, objectives=["logits:3"], **both)
     np.testing.assert_allclose(whole.x[whole.units.index("logits:3")], alone.x[0], atol=1e-4)  # as without transforms
-    again = maximize(digit_model, digit_patches, objectives=["logits:3"], **both)
-    np.testing.assert_array_equal(again.x, alone.x)
 
 
 @pytest.mark.parametrize("wrong", [{"shift": -1.0}, {"gain": float("nan")}, {"warp": 1.0}])

@@ -234,8 +234,8 @@ def test_real_digits_come_back_through_the_layers(pretrained: keras.Model, digit
 
 
 def test_two_rectified_layers_come_down_no_worse_than_the_mean_patch(digit_patches: Any) -> None:
-    model = build_cdbn(digit_patches.input_shape, 10, filters=(12, 24), hidden="relu", seed=0)
-    cs.pretrain(model, digit_patches, epochs=25, learning_rate=3e-3, batch_size=32)
+    model = build_cdbn(digit_patches.input_shape, 10, filters=(8, 12), hidden="relu", seed=0)
+    cs.pretrain(model, digit_patches, epochs=15, learning_rate=3e-3, batch_size=32)
     scales = model.get_layer("crbm2").visible_scales.numpy()
     assert (scales < 0.6).all()  # of what it sees, which varies far less than patches do
     mean = digit_patches.train.x.mean(axis=0)

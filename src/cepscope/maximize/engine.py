@@ -493,8 +493,7 @@ def _search(
             patience=patience,
             clean=None if change is None else lambda z: clean(z)[1],
         )
-        finish = _compiled(clean)
-        return ascend, lambda state: tuple(value.numpy() for value in finish(state[3]))
+        return ascend, lambda state: tuple(value.numpy() for value in clean(state[3]))  # once: not worth compiling
 
     return _Search(
         shape=how.shape,

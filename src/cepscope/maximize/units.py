@@ -305,9 +305,15 @@ class Reader:
     read: Callable[[Any], Any]
 
     @cached_property
-    def _compiled(self) -> Callable[[Any], Any]:
-        compiled: Callable[[Any], Any] = tf.function(self.read, reduce_retracing=True, jit_compile=False)
-        return compiled
+    def _compiled(self) -> dict[tuple[int, ...], Callable[[Any], Any]]:
+        return {}
+
+    def _for(self, shape: tuple[int, ...]) -> Callable[[Any], Any]:
+        """Return `read`, compiled once for inputs of a shape, however many there are."""
+        if shape not in self._compiled:
+            inputs = tf.TensorSpec((None, *shape), tf.float32)
+            self._compiled[shape] = tf.function(self.read, input_signature=[inputs], jit_compile=False)
+        return self._compiled[shape]
 
     def measure(self, x: npt.ArrayLike, *, batch_size: int = 128) -> FloatArray:
         """Measure every term on every input.
@@ -325,7 +331,8 @@ class Reader:
             Of units: pre-activations.
         """
         x = np.asarray(x, np.float32)
-        parts = [self._compiled(tf.constant(x[i : i + batch_size])).numpy() for i in range(0, len(x), batch_size)]
+        read = self._for(x.shape[1:])
+        parts = [read(tf.constant(x[i : i + batch_size])).numpy() for i in range(0, len(x), batch_size)]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.terms)), np.float32)
 
 
