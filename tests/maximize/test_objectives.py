@@ -42,6 +42,14 @@ def test_what_is_written_can_be_read(weights: dict[str, float]) -> None:
     assert parse(str(objective)).weights == objective.weights
 
 
+def test_every_kind_that_can_be_written_can_be_read(digit_model: keras.Model) -> None:
+    written = 2 * ob.layer("crbm2") - ob.probability("crbm1:3") + 0.5 * ob.free_energy("crbm1") - unit("logits:1")
+    assert parse(str(written)).weights == written.weights
+    parse(str(written)).resolved(digit_model)
+    with pytest.raises(ParameterError, match="A unit is written"):
+        parse("direction(crbm1, x)")
+
+
 def test_what_is_read_is_the_sum_of_its_terms(digit_model: keras.Model, digit_patches: Patches) -> None:
     x = digit_patches.test.x[:4]
     found = measured(digit_model, x, 0.5 * unit("crbm2:1") - 3 * unit("crbm1:2") + unit("logits:4"))[:, 0]

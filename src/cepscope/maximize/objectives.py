@@ -375,13 +375,19 @@ def caricature(model: Any, name: str, clip: npt.ArrayLike, speech: npt.ArrayLike
 
 
 def parse(text: str) -> Objective:
-    """Read an objective as it is written: units with weights, added up, spaces around every sign.
+    """Read an objective as it is written: terms with weights, added up, spaces around every sign.
+
+    Terms are units, ``layer(NAME)``, ``probability(NAME:INDEX)`` and ``free_energy(NAME)``; what holds arrays can not
+    be written.
 
     Examples
     --------
     >>> print(parse("0.5 * crbm2:7 - crbm2:9@1,2"))
     0.5 * crbm2:7 - crbm2:9@1,2
+    >>> print(parse("layer(crbm2) - 0.2 * free_energy(crbm1)"))
+    layer(crbm2) - 0.2 * free_energy(crbm1)
     """
+    kinds = {"layer": layer, "probability": probability, "free_energy": free_energy}
     found = Objective({})
     pieces = re.split(r"\s+([+-])\s+", text.strip())
     for sign, piece in zip(["+", *pieces[1::2]], pieces[::2], strict=True):
@@ -394,7 +400,9 @@ def parse(text: str) -> Objective:
             raise ParameterError(
                 f"An objective is written as in '0.5 * crbm2:7 - crbm2:9'. Received: {text!r}"
             ) from None
-        found = found + unit(name[minus:]) * (factor * (-1 if minus else 1) * (-1 if sign == "-" else 1))
+        called = re.fullmatch(r"(\w+)\((.+)\)", name[minus:])
+        term = kinds[called[1]](called[2]) if called and called[1] in kinds else unit(name[minus:])
+        found = found + term * (factor * (-1 if minus else 1) * (-1 if sign == "-" else 1))
     return found
 
 
