@@ -21,6 +21,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores: threads of
         os.environ.setdefault(name, "1")
 
 ROOT = Path(__file__).resolve().parents[1]
+# few tests that take long: they go first, so that no process is left with one of them while the others are done
+LONG = (
+    *("test_pipeline.py", "test_engine.py", "test_resume.py", "test_transformer.py", "test_notebooks.py"),
+    *("test_generation.py", "test_cli.py", "test_evaluation.py", "test_options.py", "test_ais.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take long first, the longest before the others; the order within a file stays."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 @pytest.fixture(scope="session")

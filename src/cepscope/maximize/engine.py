@@ -9,9 +9,8 @@ except between the variants of one unit that are asked to differ.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cepscope.atomic import load_npz, save_npz
 from cepscope.corpora import Patches
-from cepscope.errors import CorruptArtifactError, DataError, ParameterError
+from cepscope.errors import DataError, ParameterError
 from cepscope.maximize.classic import climb
 from cepscope.maximize.context import Context, fit_context
 from cepscope.maximize.objectives import Objective, ObjectiveReader, objective_reader, parse, to_plain
@@ -29,22 +27,26 @@ from cepscope.maximize.parametrizations import Parametrization, parametrization
 from cepscope.maximize.patterns import Patterns
 from cepscope.maximize.priors import DEFAULT_PRIORS, build_priors, penalty
 from cepscope.maximize.reach import fit_reach
+from cepscope.maximize.search import (
+    Ascend,
+    Callback,
+    Finish,
+    FloatArray,
+    IntArray,
+    Kept,
+    Plan,
+    Progress,
+    Search,
+    run,
+)
 from cepscope.maximize.transforms import DEFAULT_TRANSFORMS, DRAWS, Transforms, build_transform
 from cepscope.maximize.units import all_units
 from cepscope.models.backend import tf
 from cepscope.models.checkpoint import key_of
 
-FloatArray = npt.NDArray[np.float32]
-Progress = Callable[[int, int], None]
-Callback = Callable[[int, tuple[str, ...], FloatArray], bool | None]
-IntArray = npt.NDArray[np.intp]
-Ascend = Callable[..., Any]  # (count, done, *state, draws) to (*state, trace)
-Finish = Callable[[list[Any]], tuple[FloatArray, FloatArray]]  # a state to patterns (n, n_mfcc, frames) and scores
-
 MODES = ("speech", "classic")
 CLASSIC_START = 0.3  # root mean square of the classic recipe's noise
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam, Kingma and Ba 2015
-STEPS_PER_CALL = 16  # between two reports of progress
 BATCH_BYTES = 1 << 28  # of activations and patterns that one batch may hold
 VALUES_A_NUMBER = 24  # numbers that the loop keeps for each number of a pattern: spectra, patches of the mixture, ...
 VALUES_A_UNIT = 3  # and for each number that a layer gives: itself, what came before it, its gradient
@@ -167,7 +169,7 @@ def maximize(
     if mode == "speech" and not (isinstance(context, str) and context == ""):
         around, wanted = fit_context(context, model, patches, wanted)
     read = objective_reader(model, wanted, speech=patches.train.x)
-    plan = _Plan(wanted, restarts if mode == "speech" else 1, variants if mode == "speech" else 1, seed)
+    plan = Plan(wanted, restarts if mode == "speech" else 1, variants if mode == "speech" else 1, seed)
     used: dict[str, Any]
     if mode == "classic":
         search = _classic_search(read, patches, step=step)
@@ -214,10 +216,10 @@ def maximize(
             model=model.to_json(),
             **settings,
         )
-    kept = _Kept(None if checkpoint is None else Path(checkpoint), state)
+    kept = Kept(None if checkpoint is None else Path(checkpoint), state)
     numbers = int(np.prod(patches.input_shape)) * VALUES_A_NUMBER + search.draws
     numbers += VALUES_A_UNIT * sum(int(np.prod(layer.output.shape[1:])) for layer in model.layers)
-    x, history = _run(search, plan, max(1, BATCH_BYTES // (4 * numbers)), steps, kept, callback, progress)
+    x, history = run(search, plan, max(1, BATCH_BYTES // (4 * numbers)), steps, kept, callback, progress)
     if not np.isfinite(x).all():
         names = [name for name, one in zip(plan.names, x, strict=True) if not np.isfinite(one).all()]
         raise DataError(
@@ -255,177 +257,14 @@ def _objectives(
     return resolved
 
 
-class _Plan:
-    """What the batch holds: for each objective its variants, for each variant its restarts, next to each other."""
-
-    def __init__(self, objectives: Sequence[Objective], restarts: int, variants: int, seed: int) -> None:
-        self.restarts, self.variants, self.seed = restarts, variants, seed
-        several = [f"#{i}" for i in range(variants)] if variants > 1 else [""]
-        self.names = tuple(f"{one.name}{number}" for one in objectives for number in several)
-        self.owner = np.repeat(np.arange(len(objectives)), variants * restarts)  # objective of each row
-        self.rows = [(name, again) for name in self.names for again in range(restarts)]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def group(self) -> int:
-        """Rows that belong together and must share a batch."""
-        return self.variants * self.restarts
-
-    def generator(self, row: int, purpose: int, done: int) -> np.random.Generator:
-        """Return the generator of a row, whatever its neighbours: of its start (0), or of its draws (1) from a step."""
-        name, again = self.rows[row]
-        return np.random.default_rng([self.seed, zlib.crc32(name.encode()), again, purpose, done])
-
-
-@dataclass(frozen=True)
-class _Search:
-    """A way to climb: how rows start, take steps, and become patterns (n, n_mfcc, frames)."""
-
-    shape: tuple[int, ...]  # of what a row starts from
-    start: Callable[[FloatArray], list[Any]]  # standard normal numbers (n, *shape) to a state
-    compile: Callable[[IntArray], tuple[Ascend, Finish]]  # for rows with these objectives
-    draws: int = 0  # random numbers a row and step
-    normals: int = 0  # how many of them, at the end, are normal; the others are uniform in -1 to 1
-    resting: Callable[[list[Any]], bool] = lambda _state: False
-    joint: bool = False  # whether the variants of an objective are judged together
-
-
-class _Kept:
-    """The state of a search in a file: what is done, and where the batch in work stands."""
-
-    def __init__(self, path: Path | None, key: str) -> None:
-        self.path, self.key = path, key
-        self.arrays: dict[str, Any] = {}
-        if path is None or not path.is_file():
-            return
-        try:
-            arrays = load_npz(path)
-            if str(arrays["key"]) == key:
-                self.arrays = arrays
-        except (CorruptArtifactError, KeyError):
-            return  # no file of ours: start anew
-
-    def finished(self, first: int) -> tuple[FloatArray, FloatArray] | None:
-        """Return patterns and history of a batch that is done."""
-        if f"x{first}" not in self.arrays:
-            return None
-        return self.arrays[f"x{first}"], self.arrays[f"history{first}"]
-
-    def left(self, first: int) -> tuple[int, list[Any], list[FloatArray]] | None:
-        """Return steps done, state and history of a batch that was left."""
-        if int(self.arrays.get("first", -1)) != first:
-            return None
-        state = [self.arrays[f"state{i}"] for i in range(int(self.arrays["states"]))]
-        return int(self.arrays["done"]), [tf.constant(value) for value in state], [self.arrays["trace"]]
-
-    def leave(self, first: int, done: int, state: list[Any], history: list[FloatArray]) -> None:
-        """Write where a batch stands."""
-        if self.path is None:
-            return
-        self.arrays = {name: value for name, value in self.arrays.items() if name.startswith(("x", "history"))}
-        self.arrays |= {f"state{i}": np.asarray(value) for i, value in enumerate(state)}
-        self.arrays |= {"first": first, "done": done, "states": len(state), "trace": np.concatenate(history)}
-        save_npz(self.path, key=self.key, **self.arrays)
-
-    def finish(self, first: int, x: FloatArray, history: FloatArray) -> None:
-        """Write what a batch found."""
-        if self.path is None:
-            return
-        self.arrays = {name: value for name, value in self.arrays.items() if name.startswith(("x", "history"))}
-        self.arrays |= {f"x{first}": x, f"history{first}": history}
-        save_npz(self.path, key=self.key, **self.arrays)
-
-
-def _run(
-    search: _Search,
-    plan: _Plan,
-    many: int,
-    steps: int,
-    kept: _Kept,
-    callback: Callback | None,
-    progress: Progress | None,
-) -> tuple[FloatArray, FloatArray]:
-    """Climb for all rows, `many` at once: patterns (n, n_mfcc, frames, 1), trace of their objectives (steps, n)."""
-    size = max(1, many // plan.group) * plan.group
-    total = steps * -(-len(plan) // size)
-    xs, histories = [], []
-    for number, first in enumerate(range(0, len(plan), size)):
-        rows = range(first, min(first + size, len(plan)))
-        found = kept.finished(first)
-        if found is None:
-
-            def report(done: int, number: int = number) -> None:
-                if progress:
-                    progress(steps * number + done, total)
-
-            found = _climb(search, plan, rows, steps, kept, callback, report)
-        xs.append(found[0])
-        histories.append(found[1])
-    return np.concatenate(xs)[..., None], np.concatenate(histories, axis=1)
-
-
-def _climb(
-    search: _Search,
-    plan: _Plan,
-    rows: range,
-    steps: int,
-    kept: _Kept,
-    callback: Callback | None,
-    report: Callable[[int], None],
-) -> tuple[FloatArray, FloatArray]:
-    """Climb for one batch; of each pattern's restarts return the best."""
-    ascend, finish = search.compile(plan.owner[rows.start : rows.stop])
-    names = tuple(plan.names[row // plan.restarts] for row in rows)
-    left = kept.left(rows.start)
-    if left is None:
-        noise = np.stack([plan.generator(row, 0, 0).standard_normal(search.shape) for row in rows])
-        left = 0, search.start(noise.astype(np.float32)), []
-    done, state, history = left
-    stopped = False
-    while done < steps and not search.resting(state):
-        count = min(STEPS_PER_CALL, steps - done)
-        draws = np.stack([_draws(plan.generator(row, 1, done), search) for row in rows], axis=1)
-        *state, trace = ascend(tf.constant(count), tf.constant(done), *state, tf.constant(draws))
-        history.append(trace.numpy())
-        done += count
-        report(done)
-        if callback is not None and callback(done, names, history[-1][-1]):
-            stopped = True
-            break
-        if done < steps:
-            kept.leave(rows.start, done, state, history)
-    x, score = finish(state)
-    by_start = score.reshape(-1, plan.variants, plan.restarts)
-    if search.joint:  # variants that were to differ from each other were so start by start
-        by_start = np.repeat(by_start.sum(axis=1, keepdims=True), plan.variants, axis=1)
-    best = by_start.argmax(axis=2).ravel() + np.arange(0, len(x), plan.restarts)
-    trace = np.concatenate(history)
-    full = np.concatenate([trace, np.repeat(trace[-1:], steps - len(trace), axis=0)])  # who rests stays where it is
-    found = x[best], full[:, best]
-    if not stopped:  # one that was is no result of these settings
-        kept.finish(rows.start, *found)
-    return found
-
-
-def _draws(rng: np.random.Generator, search: _Search) -> FloatArray:
-    """Return what a row draws between two reports, however many steps there are left: (STEPS_PER_CALL, draws)."""
-    if not search.draws:
-        return np.zeros((STEPS_PER_CALL, 0), np.float32)
-    uniform = rng.uniform(-1, 1, (STEPS_PER_CALL, search.draws - search.normals))
-    normal = rng.standard_normal((STEPS_PER_CALL, search.normals))
-    return np.concatenate([uniform, normal], axis=1).astype(np.float32)
-
-
-def _classic_search(read: ObjectiveReader, patches: Patches, *, step: float) -> _Search:
+def _classic_search(read: ObjectiveReader, patches: Patches, *, step: float) -> Search:
     def compile_batch(owner: IntArray) -> tuple[Ascend, Finish]:
         def ascend(count: Any, _done: Any, x: Any, _draws: Any) -> tuple[Any, Any]:
             return climb(lambda p: read.own(p, owner), x, count, step)
 
         return _compiled(ascend), lambda state: (state[0].numpy()[..., 0], np.zeros(len(state[0]), np.float32))
 
-    return _Search(
+    return Search(
         shape=patches.input_shape,
         start=lambda noise: [tf.constant(CLASSIC_START * noise)],
         compile=compile_batch,
@@ -449,7 +288,7 @@ def _search(
     variants: int,
     restarts: int,
     patience: int,
-) -> _Search:
+) -> Search:
     model, weights, headroom, around = build
     reach = fit_reach(patches.decode(patches.train.x), patches.spec, patches.scaler, headroom=headroom)
     priors = build_priors(weights, patches, model=model, reach=reach)
@@ -495,7 +334,7 @@ def _search(
         )
         return ascend, lambda state: tuple(value.numpy() for value in clean(state[3]))  # once: not worth compiling
 
-    return _Search(
+    return Search(
         shape=how.shape,
         start=lambda noise: _start(how.start * noise),
         compile=compile_batch,

@@ -13,9 +13,8 @@ real clip rises above that mean, so that weights mean the same for every layer a
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from numbers import Real
 from typing import Any
 
@@ -24,157 +23,11 @@ import numpy.typing as npt
 
 from cepscope.errors import ParameterError
 from cepscope.maximize.patterns import Patterns
-from cepscope.maximize.units import (
-    MAP_RANK,
-    FloatArray,
-    Reader,
-    Seen,
-    Term,
-    Unit,
-    map_shape,
-    readable_layer,
-    reader,
-    resolve_layer,
-    watch,
-)
+from cepscope.maximize.terms import Caricature, Direction, FreeEnergy, Layer, Probability, checksum
+from cepscope.maximize.units import FloatArray, Reader, Seen, Term, Unit, map_shape, readable_layer, reader, watch
 from cepscope.models.backend import tf
 
-SHARPNESS = 1.0  # power of the cosine in a caricature
 SMALL = 1e-6  # least rise of a term above its mean
-
-
-@dataclass(frozen=True)
-class Layer(Term):
-    """How much a layer is excited as a whole: the mean square of its map (DeepDream; Mordvintsev et al. 2015)."""
-
-    def __str__(self) -> str:
-        return f"layer({self.layer})"
-
-    @staticmethod
-    def read(terms: Sequence[Layer], seen: Seen) -> Any:
-        """Return (batch, len(terms))."""
-        squares = seen.map**2
-        value = tf.reduce_mean(squares if len(squares.shape) < MAP_RANK else seen.mean_over(squares), axis=1)
-        return tf.repeat(value[:, None], len(terms), axis=1)
-
-
-@dataclass(frozen=True)
-class Probability(Term):
-    """How probable a pooling unit of an RBM is to be on, averaged over its map."""
-
-    index: int = 0
-
-    def __str__(self) -> str:
-        return f"probability({self.layer}:{self.index})"
-
-    @staticmethod
-    def read(terms: Sequence[Probability], seen: Seen) -> Any:
-        """Return (batch, len(terms))."""
-        return tf.gather(seen.mean_over(seen.layer(seen.value)), [t.index for t in terms], axis=1)
-
-    def resolved(self, model: Any, classes: Sequence[str]) -> Probability:  # noqa: ARG002
-        """Return the term; ParameterError if there is no such pooling unit."""
-        found = Unit(_rbm(model, self.layer).name, self.index).resolved(model, ())
-        return replace(self, layer=found.layer)
-
-
-@dataclass(frozen=True)
-class FreeEnergy(Term):
-    """Free energy of what an RBM sees: low where its input is likely."""
-
-    def __str__(self) -> str:
-        return f"free_energy({self.layer})"
-
-    @staticmethod
-    def read(terms: Sequence[FreeEnergy], seen: Seen) -> Any:
-        """Return (batch, len(terms)), in nats."""
-        return tf.repeat(seen.layer.free_energy(seen.value)[:, None], len(terms), axis=1)
-
-    def resolved(self, model: Any, classes: Sequence[str]) -> FreeEnergy:  # noqa: ARG002
-        """Return the term; ParameterError if the layer is no RBM."""
-        return replace(self, layer=_rbm(model, self.layer).name)
-
-
-@dataclass(frozen=True)
-class Direction(Term):
-    """Activation of a layer along a direction in the space of its units, each averaged over its map.
-
-    Attributes
-    ----------
-    vector : array [shape=(units,)]
-        Of length one.
-    tag : str
-        What it is called.
-    """
-
-    vector: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32), compare=False, repr=False)
-    tag: str = ""
-    digest: str = field(default="", init=False, repr=False)  # so that other numbers make another term
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "digest", _checksum(self.vector))
-
-    def __str__(self) -> str:
-        return f"direction({self.layer}, {self.tag})"
-
-    @staticmethod
-    def read(terms: Sequence[Direction], seen: Seen) -> Any:
-        """Return (batch, len(terms))."""
-        return tf.matmul(seen.mean(), np.stack([t.vector for t in terms], axis=1))
-
-    def resolved(self, model: Any, classes: Sequence[str]) -> Direction:  # noqa: ARG002
-        """Return the term; ParameterError if the vector does not fit the layer."""
-        layer = readable_layer(model, self.layer)
-        width = map_shape(layer)[-1]
-        if self.vector.shape != (width,):
-            raise ParameterError(
-                f"A direction in {layer.name} has {width} numbers, one a unit. Received: shape {self.vector.shape}"
-            )
-        return replace(self, layer=layer.name)
-
-
-@dataclass(frozen=True)
-class Caricature(Term):
-    """Likeness to what a clip does to a layer, amplified: (v . u) / |u| times the cosine between v and u.
-
-    v and u are the whole maps of the pattern and of the clip above the mean of real speech (Olah et al. 2017, Distill:
-    direction times a power of the cosine).
-
-    Attributes
-    ----------
-    above : array [shape=map]
-        u.
-    rest : array [shape=map]
-        Mean map of real speech.
-    tag : str
-        What the clip is called.
-    """
-
-    above: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32), compare=False, repr=False)
-    rest: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32), compare=False, repr=False)
-    tag: str = ""
-    digest: str = field(default="", init=False, repr=False)  # so that other numbers make another term
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "digest", _checksum(self.above) + _checksum(self.rest))
-
-    def __str__(self) -> str:
-        return f"caricature({self.layer}, {self.tag})"
-
-    @property
-    def together(self) -> Any:
-        """Those with one zero are read together."""
-        return _checksum(self.rest)
-
-    @staticmethod
-    def read(terms: Sequence[Caricature], seen: Seen) -> Any:
-        """Return (batch, len(terms))."""
-        size = int(np.prod(seen.map.shape[1:]))
-        v = tf.reshape(seen.map - terms[0].rest, [-1, size])  # one zero for all: see `together`
-        u = np.stack([t.above.reshape(-1) / max(float(np.linalg.norm(t.above)), 1e-12) for t in terms], axis=1)
-        along = tf.matmul(v, u.astype(np.float32))  # (batch, terms)
-        length = tf.sqrt(tf.reduce_sum(v**2, axis=1, keepdims=True) + 1e-12)
-        return along * tf.maximum(along / length, 0.1) ** SHARPNESS
 
 
 @dataclass(frozen=True)
@@ -302,7 +155,7 @@ def direction(name: str, vector: npt.ArrayLike, *, tag: str = "") -> Objective:
     if array.ndim != 1 or not (np.isfinite(length) and length > 0):
         raise ParameterError(f"A direction is a finite vector that is not 0. Received: shape {array.shape}, {length}")
     array = array / np.float32(length)
-    return Objective({Direction(name, array, tag or _checksum(array)): 1.0})
+    return Objective({Direction(name, array, tag or checksum(array)): 1.0})
 
 
 def concept(model: Any, name: str, positive: npt.ArrayLike, negative: npt.ArrayLike, *, tag: str = "") -> Objective:
@@ -371,7 +224,7 @@ def caricature(model: Any, name: str, clip: npt.ArrayLike, speech: npt.ArrayLike
     parts = [mapped(batch[i : i + 128]) for i in range(0, len(batch), 128)]
     rest = sum(part.sum(axis=0) for part in parts) / len(batch)
     above = mapped(one[None])[0] - rest
-    return Objective({Caricature(chosen.name, above, np.asarray(rest, np.float32), tag or _checksum(one)): 1.0})
+    return Objective({Caricature(chosen.name, above, np.asarray(rest, np.float32), tag or checksum(one)): 1.0})
 
 
 def parse(text: str) -> Objective:
@@ -406,17 +259,6 @@ def parse(text: str) -> Objective:
     return found
 
 
-def _checksum(array: FloatArray) -> str:
-    return f"{zlib.crc32(np.ascontiguousarray(array).tobytes()):08x}"
-
-
-def _rbm(model: Any, name: str) -> Any:
-    layer = resolve_layer(model, name)  # any layer: what is wrong with it is said here
-    if not hasattr(layer, "free_energy"):
-        raise ParameterError(f"{layer.name} is no RBM, so it has no free energy and no pooling probabilities.")
-    return layer
-
-
 KINDS: dict[str, type[Term]] = {
     kind.__name__: kind for kind in (Unit, Layer, Probability, FreeEnergy, Direction, Caricature)
 }
@@ -433,8 +275,8 @@ def to_plain(objectives: Sequence[Objective]) -> tuple[list[dict[str, Any]], dic
             for each in (each for each in fields(term) if each.init):
                 value = getattr(term, each.name)
                 if isinstance(value, np.ndarray):
-                    entry[each.name] = {"array": _checksum(value)}
-                    arrays[_checksum(value)] = value
+                    entry[each.name] = {"array": checksum(value)}
+                    arrays[checksum(value)] = value
                 else:
                     entry[each.name] = value
             terms.append(entry)
