@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +40,9 @@ from cepscope.maximize.search import (
 )
 from cepscope.maximize.transforms import DEFAULT_TRANSFORMS, DRAWS, Transforms, build_transform
 from cepscope.maximize.units import all_units
-from cepscope.models.backend import tf
+from cepscope.models.backend import keras, tf
 from cepscope.models.checkpoint import key_of
+from cepscope.models.checks import natural, positive
 
 MODES = ("speech", "classic")
 CLASSIC_START = 0.3  # root mean square of the classic recipe's noise
@@ -151,9 +151,9 @@ def maximize(
     """
     if mode not in MODES:
         raise ParameterError(f"`mode` must be one of {', '.join(MODES)}. Received: {mode!r}")
-    _check(learning_rate=learning_rate, radius=radius, step=step)
-    _check_whole(1, steps=steps, components=components, restarts=restarts, variants=variants)
-    _check_whole(0, patience=patience, seed=seed)
+    positive(learning_rate=learning_rate, radius=radius, step=step)
+    natural(1, steps=steps, components=components, restarts=restarts, variants=variants)
+    natural(patience=patience, seed=seed)
     if not (np.isfinite(headroom) and 0 <= shrinkage < 1 and 0 <= diversity < np.inf):
         raise ParameterError(
             "`headroom` must be finite, `shrinkage` from 0 to below 1, `diversity` 0 or more. "
@@ -218,7 +218,7 @@ def maximize(
         )
     kept = Kept(None if checkpoint is None else Path(checkpoint), state)
     numbers = int(np.prod(patches.input_shape)) * VALUES_A_NUMBER + search.draws
-    numbers += VALUES_A_UNIT * sum(int(np.prod(layer.output.shape[1:])) for layer in model.layers)
+    numbers += VALUES_A_UNIT * _numbers_given(model)
     x, history = run(search, plan, max(1, BATCH_BYTES // (4 * numbers)), steps, kept, callback, progress)
     if not np.isfinite(x).all():
         names = [name for name, one in zip(plan.names, x, strict=True) if not np.isfinite(one).all()]
@@ -402,13 +402,13 @@ def _ascent(
     return _compiled(ascend)
 
 
-def _check(**settings: float) -> None:
-    for name, value in settings.items():
-        if not (np.isfinite(value) and value > 0):
-            raise ParameterError(f"`{name}` must be a positive number. Received: {value}")
-
-
-def _check_whole(least: int, **settings: int) -> None:
-    for name, value in settings.items():
-        if not isinstance(value, Integral) or value < least:
-            raise ParameterError(f"`{name}` must be a whole number, {least} or more. Received: {value}")
+def _numbers_given(model: Any) -> int:
+    """Return how many numbers the layers of a model give for one input, of those that are used once."""
+    total = 0
+    for layer in model.layers:
+        try:
+            outputs = keras.tree.flatten(layer.output)
+        except (AttributeError, ValueError):  # used several times, it has no single output
+            continue
+        total += sum(int(np.prod([size or 1 for size in one.shape[1:]])) for one in outputs)
+    return total
