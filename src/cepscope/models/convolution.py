@@ -92,40 +92,51 @@ class Direct:
         return hidden
 
 
-class Columns:
-    """What products of matrices have in common; blocks are (p*q, K, h, w, n).
+class BlockColumns:
+    """One product of matrices for all units of a block, with a kernel laid out for each; blocks are (p*q, K, h, w, n).
 
     The units of a block together see a window of kh+p-1 by kw+q-1 visible units. A column holds those of one block, so
     that columns share far fewer visible units than with one a hidden unit. Clips are the last axis: columns are copied
     in long rows.
     """
 
-    ones: bool  # whether columns end with a constant 1, for the biases
-
-    def __init__(self, kernel: Any, size: Size, pool: Size) -> None:
+    def __init__(self, kernel: Any, biases: Any, size: Size, pool: Size) -> None:
         (kh, kw, self.channels, self.k), (p, q), (height, width) = kernel.shape, pool, size
-        self.pool, self.size = pool, size
+        self.pool, self.size, self.kernel_size = pool, size, (kh, kw)
         self.map = (height - kh + 1, width - kw + 1)
         self.blocks = (self.map[0] // p, self.map[1] // q)  # h, w
         self.window = (kh + p - 1, kw + q - 1)
-        self.seen, self.seeing = _windows((*size, self.channels), pool, self.window, self.blocks, self.ones)
+        self.seen, self.seeing = _windows((*size, self.channels), pool, self.window, self.blocks)
         shifted = [tf.pad(kernel, [[i, p - 1 - i], [j, q - 1 - j], [0, 0], [0, 0]]) for i in range(p) for j in range(q)]
         # for each unit of a block the kernel at its place in the window: (window, p*q*K)
         self.kernels = tf.reshape(tf.transpose(tf.stack(shifted), (2, 1, 3, 0, 4)), (-1, p * q * self.k))
+        self.matrix = tf.transpose(tf.concat([self.kernels, tf.tile(biases, (p * q,))[None]], axis=0))
 
     def columns(self, v: Any) -> Any:
-        """Return (window [+ 1], h*w*n); a window goes frame by frame, each from top to bottom, channels last."""
+        """Return (window + 1, h*w*n): frame by frame, each from top to bottom, channels last; at the end a 1."""
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
         def gather(v: Any) -> tuple[Any, Any]:
             rows = tf.transpose(tf.reshape(v, (-1, self.size[0] * self.size[1] * self.channels)))  # (H*W*C, n)
-            if self.ones:
-                rows = tf.concat([rows, tf.ones_like(rows[:1])], axis=0)
+            rows = tf.concat([rows, tf.ones_like(rows[:1])], axis=0)  # for the biases
             columns = tf.reshape(tf.gather(rows, self.seen), (self.seen.shape[0], -1))
-            d_rows = self.seen.shape[0] - self.ones
-            return columns, lambda d: self.spread(tf.pad(d[:d_rows], [[0, 1], [0, 0]]))
+            return columns, lambda d: self.spread(tf.pad(d[:-1], [[0, 1], [0, 0]]))
 
         return gather(v)
+
+    def up(self, columns: Any) -> Any:
+        """Return the inputs of hidden units, biases included."""
+        p, q = self.pool
+        return tf.reshape(tf.matmul(self.matrix, columns), (p * q, self.k, *self.blocks, -1))
+
+    def correlate(self, columns: Any, blocks: Any) -> tuple[Any, Any]:
+        """Return the sums of products, in the kernel's shape, and of the hidden units, (K,)."""
+        (p, q), (kh, kw) = self.pool, self.kernel_size
+        product = tf.matmul(tf.reshape(blocks, (p * q * self.k, -1)), columns, transpose_b=True)
+        wh, ww = self.window
+        kernels = tf.transpose(tf.reshape(product[:, :-1], (p * q, self.k, ww, wh, self.channels)), (0, 3, 2, 4, 1))
+        kernel = tf.add_n([kernels[i * q + j, i : i + kh, j : j + kw] for i in range(p) for j in range(q)])
+        return kernel, tf.reduce_sum(tf.reshape(product[:, -1], (p * q, self.k)), axis=0)
 
     def down(self, blocks: Any, *, steps: bool = False) -> Any:
         """Return the transposed convolution (n, H, W, C); `steps` says that blocks are as `pooling.sample_steps`."""
@@ -166,71 +177,32 @@ class Columns:
         return tf.transpose(hidden, (3, 1, 2, 0))
 
 
-class BlockColumns(Columns):
-    """One product for all units of a block, with a kernel that is laid out once for each of them."""
+class FrameColumns(BlockColumns):
+    """Kernels as high as the input: what a unit of a block sees are consecutive rows of the block's columns.
 
-    ones = True
-
-    def __init__(self, kernel: Any, biases: Any, size: Size, pool: Size) -> None:
-        super().__init__(kernel, size, pool)
-        self.kernel_size = kernel.shape[:2]
-        tiled = tf.tile(biases, (pool[0] * pool[1],))
-        self.matrix = tf.transpose(tf.concat([self.kernels, tiled[None]], axis=0))
-
-    def up(self, columns: Any) -> Any:
-        """Return the inputs of hidden units, biases included."""
-        p, q = self.pool
-        return tf.reshape(tf.matmul(self.matrix, columns), (p * q, self.k, *self.blocks, -1))
+    So the gradient needs no product with the rest of them. On the way up one product with all of them is still faster:
+    it leaves units and biases where they belong.
+    """
 
     def correlate(self, columns: Any, blocks: Any) -> tuple[Any, Any]:
         """Return the sums of products, in the kernel's shape, and of the hidden units, (K,)."""
-        (p, q), (kh, kw) = self.pool, self.kernel_size
-        product = tf.matmul(tf.reshape(blocks, (p * q * self.k, -1)), columns, transpose_b=True)
-        wh, ww = self.window
-        kernels = tf.transpose(tf.reshape(product[:, :-1], (p * q, self.k, ww, wh, self.channels)), (0, 3, 2, 4, 1))
-        kernel = tf.add_n([kernels[i * q + j, i : i + kh, j : j + kw] for i in range(p) for j in range(q)])
-        return kernel, tf.reduce_sum(tf.reshape(product[:, -1], (p * q, self.k)), axis=0)
-
-
-class FrameColumns(Columns):
-    """Kernels as high as the input: what a unit of a block sees are consecutive rows of the block's columns."""
-
-    ones = False
-
-    def __init__(self, kernel: Any, biases: Any, size: Size, pool: Size) -> None:
-        super().__init__(kernel, size, pool)
-        _, self.kernel_width, _, k = kernel.shape
-        self.matrix = tf.reshape(tf.transpose(kernel, (3, 1, 0, 2)), (k, -1))  # (K, kw*kh*C)
-        self.biases = biases[:, None]
-
-    def _seen_by(self, columns: Any, unit: int) -> Any:
-        frame = self.size[0] * self.channels
-        return columns[unit * frame : (unit + self.kernel_width) * frame]
-
-    def up(self, columns: Any) -> Any:
-        """Return the inputs of hidden units, biases included."""
-        units = [tf.matmul(self.matrix, self._seen_by(columns, unit)) for unit in range(self.pool[1])]
-        return tf.reshape(tf.stack(units) + self.biases, (self.pool[1], self.k, *self.blocks, -1))
-
-    def correlate(self, columns: Any, blocks: Any) -> tuple[Any, Any]:
-        """Return the sums of products, in the kernel's shape, and of the hidden units, (K,)."""
-        q, (height, _) = self.pool[1], self.size
+        q, (height, _), width = self.pool[1], self.size, self.kernel_size[1]
+        frame = height * self.channels
         units = tf.unstack(tf.reshape(blocks, (q, self.k, -1)))
-        products = [tf.matmul(unit, self._seen_by(columns, j), transpose_b=True) for j, unit in enumerate(units)]
-        kernel = tf.reshape(tf.add_n(products), (self.k, self.kernel_width, height, self.channels))
+        seen = [columns[j * frame : (j + width) * frame] for j in range(q)]
+        products = [tf.matmul(unit, rows, transpose_b=True) for unit, rows in zip(units, seen, strict=True)]
+        kernel = tf.reshape(tf.add_n(products), (self.k, width, height, self.channels))
         return tf.transpose(kernel, (2, 1, 3, 0)), tf.reduce_sum(tf.add_n(units), axis=1)
 
 
 @cache
-def _windows(
-    shape: tuple[int, int, int], pool: Size, window: Size, blocks: Size, ones: bool
-) -> tuple[IntArray, IntArray]:
+def _windows(shape: tuple[int, int, int], pool: Size, window: Size, blocks: Size) -> tuple[IntArray, IntArray]:
     """Return which visible unit each place of a column holds, and in which places each visible unit is.
 
     Returns
     -------
-    seen : array [shape=(window [+ 1], h*w)]
-        Rows of a table of H*W*C visible units and, with `ones`, a constant at its end.
+    seen : array [shape=(window + 1, h*w)]
+        Rows of a table of H*W*C visible units and a constant at its end.
     seeing : array [shape=(most, H*W*C)]
         Rows of a table of the columns' places, window*h*w; visible units in fewer places name the first of
         the row of zeros after those.
@@ -250,6 +222,5 @@ def _windows(
     seeing = np.full((counts.max(), units.size), seen.size)
     rank = np.arange(seen.size) - np.repeat(np.cumsum(counts) - counts, counts)
     seeing[rank, seen.ravel()[order]] = order
-    if ones:
-        seen = np.append(seen, np.full((1, h * w), units.size), axis=0)
+    seen = np.append(seen, np.full((1, h * w), units.size), axis=0)
     return seen.astype(np.int32), seeing.astype(np.int32)
