@@ -204,6 +204,9 @@ def maximize(
             "patience": patience,
         }
     settings = {"mode": mode, "steps": steps, **used, "seed": seed}
+    numbers = int(np.prod(patches.input_shape)) * VALUES_A_NUMBER + search.draws
+    numbers += VALUES_A_UNIT * _numbers_given(model)
+    many = max(1, BATCH_BYTES // (4 * numbers))
     state = ""
     if checkpoint is not None:
         plain, vectors = to_plain(wanted)
@@ -214,12 +217,11 @@ def maximize(
             *model.get_weights(),
             objectives=plain,
             model=model.to_json(),
+            batch=many,
             **settings,
         )
     kept = Kept(None if checkpoint is None else Path(checkpoint), state)
-    numbers = int(np.prod(patches.input_shape)) * VALUES_A_NUMBER + search.draws
-    numbers += VALUES_A_UNIT * _numbers_given(model)
-    x, history = run(search, plan, max(1, BATCH_BYTES // (4 * numbers)), steps, kept, callback, progress)
+    x, history = run(search, plan, many, steps, kept, callback, progress)
     if not np.isfinite(x).all():
         names = [name for name, one in zip(plan.names, x, strict=True) if not np.isfinite(one).all()]
         raise DataError(

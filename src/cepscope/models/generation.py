@@ -210,13 +210,13 @@ def sample_unit(
     shape = (chains, *rbm.input.shape[1:])
     height, width, filters = rbm.map_shape(shape)[0] // rbm.pool_size[0], rbm.output.shape[2], rbm.filters
     natural(filter_index=filter_index)
-    row, column = (height // 2, width // 2) if place is None else place if len(place) == 2 else (-1, -1)
+    where = (height // 2, width // 2) if place is None else tuple(place)
     if not 0 <= filter_index < filters:
         raise ParameterError(f"{layer} has filters 0 to {filters - 1}. Received: {filter_index}")
-    if not (0 <= row < height and 0 <= column < width):
+    if len(where) != 2 or not (0 <= where[0] < height and 0 <= where[1] < width):
         raise ParameterError(f"The map of {layer} is {height} x {width}. Received: place {place}")
     clamp = np.zeros((height, width, filters), bool)
-    clamp[(..., filter_index) if everywhere else (row, column, filter_index)] = True
+    clamp[(..., filter_index) if everywhere else (*where, filter_index)] = True
     samples = _imagine(model, depth, chains, clamp, steps=steps, rounds=rounds, seed=seed)
     return UnitSamples(samples.mean(axis=0), samples)
 
