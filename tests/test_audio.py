@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cepscope.audio import condition, read_audio, resample, to_wav_bytes, write_wav
+from cepscope.audio import at_loudness, condition, loudness, read_audio, resample, to_wav_bytes, write_wav
 from cepscope.errors import DataError, ParameterError
 
 SOUNDS = hnp.arrays(
@@ -275,3 +275,90 @@ def test_importing_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# loudness
+
+
+@pytest.mark.parametrize("sr", [48000, 44100, 16000, 8000])
+@pytest.mark.parametrize("lufs", [-3.01, -23.0, -40.0])
+def test_a_sine_has_the_loudness_that_the_standard_says(sr: int, lufs: float) -> None:
+    y = tone(sr, hz=997.0, seconds=3.0, level=10 ** ((lufs + 3.01) / 20))  # BS.1770-4: full scale, one channel: -3.01
+    assert loudness(y, sr) == pytest.approx(lufs, abs=0.05)  # the filters are the standard's at 48 kHz only
+
+
+@pytest.mark.parametrize("samples", [1600, 3000, 3199, 3200, 3201, 5000])
+def test_a_short_sound_is_measured_as_if_it_went_on(samples: int) -> None:
+    y = tone(8000, hz=1000.0, seconds=samples / 8000, level=0.1)
+    assert loudness(y, 8000) == pytest.approx(-23.0, abs=1.0)  # where it is repeated it clicks; a last block is short
+
+
+def test_silence_and_what_is_below_the_gate_have_no_loudness() -> None:
+    assert loudness(np.zeros(8000), 8000) == -np.inf
+    assert loudness([0.0], 8000) == -np.inf
+    assert loudness(tone(8000, level=1e-5), 8000) == -np.inf
+
+
+@pytest.mark.parametrize("level", [1e-30, 1e-5, 0.01, 0.9, 30.0])
+def test_a_sound_is_brought_to_a_loudness_from_any_level(level: float) -> None:
+    whole = tone(16000, hz=300.0, seconds=2.0) + 0.3 * tone(16000, hz=1200.0, seconds=2.0)
+    whole *= np.repeat([1.0, 0.02, 0.5, 1e-4], 8000).astype(np.float32)  # pauses, for the gates
+    y = (level * whole).astype(np.float32)
+    before = y.copy()
+    moved, gain = at_loudness(y, 16000)
+    assert loudness(moved, 16000) == pytest.approx(-23.0, abs=0.01)
+    assert moved.dtype == np.float32
+    np.testing.assert_allclose(moved, y * np.float64(gain), rtol=1e-6)
+    np.testing.assert_array_equal(y, before)
+
+
+def test_a_sound_that_would_clip_stays_quieter_than_asked() -> None:
+    y = np.zeros(16000, np.float32)
+    y[::2000] = 0.5  # little loudness for its peak
+    moved, gain = at_loudness(y, 16000, lufs=-10.0, peak=0.7)
+    assert np.abs(moved).max() == pytest.approx(0.7)
+    assert gain == pytest.approx(1.4)
+    assert loudness(moved, 16000) < -10
+
+
+def test_silence_stays_silence() -> None:
+    moved, gain = at_loudness(np.zeros(100), 16000)
+    assert gain == 1.0
+    assert moved.dtype == np.float32
+    assert not moved.any()
+
+
+@SOME
+@given(
+    hnp.arrays(np.float32, st.integers(1, 6000), elements=st.floats(-1e3, 1e3, width=32)),
+    st.sampled_from([4000, 8000, 16000]),
+    st.floats(-60, 0),
+    st.floats(0.01, 1),
+)
+def test_loudness_of_any_sound_never_clips(y: npt.NDArray[np.float32], sr: int, lufs: float, peak: float) -> None:
+    assert loudness(y, sr) < np.inf
+    moved, gain = at_loudness(y, sr, lufs, peak)
+    assert np.isfinite(moved).all()
+    assert np.abs(moved).max() <= np.float32(peak)
+    assert 0 < gain < np.inf
+    if np.abs(moved).max() < 0.99 * peak and (level := loudness(moved, sr)) > -np.inf:
+        assert level == pytest.approx(lufs, abs=0.5) or gain == 1.0
+
+
+def test_loudness_refuses_what_it_cannot_measure() -> None:
+    for call in (loudness, at_loudness):
+        with pytest.raises(DataError):
+            call([np.nan], 8000)
+        with pytest.raises(DataError):
+            call([], 8000)
+        with pytest.raises(ParameterError, match="one sound of shape"):
+            call([[0.0], [0.0]], 8000)
+        with pytest.raises(ParameterError, match="at least 4000 Hz"):
+            call([0.0], 2000)
+        with pytest.raises(ParameterError, match="positive integer"):
+            call([0.0], 8000.0)
+    with pytest.raises(ParameterError, match="finite"):
+        at_loudness([0.5], 8000, lufs=-np.inf)
+    for peak in (0.0, 1.1, np.nan):
+        with pytest.raises(ParameterError, match="peak must lie"):
+            at_loudness([0.5], 8000, peak=peak)

@@ -72,6 +72,8 @@ def test_an_unknown_variable_of_a_section_names_the_nearest() -> None:
         ("model.kernel_sizes=[[5, 5], [3]]", r"entry 1.*pair of whole numbers"),
         ("features.n_mfcc=41", "at most features.n_mels=40"),
         ("features.floor=nan", "features.floor must be a finite number"),
+        ("features.log=log10", "features.log must be 'db' or 'ln'. Received: \"log10\""),
+        ("features.c0=2", "features.c0 must be true or false. Received: 2"),
         ("train=3", "'train' is a section"),
         ("train.epochs", "name=value"),
         ("corpus=", "corpus must not be empty"),
@@ -110,6 +112,21 @@ def test_the_front_end_takes_the_corpus_rate_up_to_16_khz() -> None:
     assert load("features.sr=11025").features.spec(44100).sr == 11025
     with pytest.raises(ParameterError, match="fmax"):
         load("features.fmax=6000").features.spec(8000)
+
+
+def test_every_kind_of_logarithm_and_c0_can_be_set() -> None:
+    spec = load("features.log=ln", "features.c0=false", "features.n_mels=26", "features.n_mfcc=12").features.spec(8000)
+    assert (spec.log, spec.c0, spec.orders.tolist()) == ("ln", False, list(range(1, 13)))
+    spec = load().features.spec(8000)
+    assert (spec.log, spec.c0) == ("db", True)
+
+
+def test_without_c0_one_order_fewer_is_there() -> None:
+    assert not load("features.c0=false", "features.n_mfcc=39").features.c0
+    with pytest.raises(ParameterError, match=r"^features.c0 must be true where n_mfcc is n_mels=40.*Received: false$"):
+        load("features.n_mfcc=40", "features.c0=false")
+    with pytest.raises(ParameterError, match=r"^features.n_mfcc must be at most features.n_mels=40. Received: 41$"):
+        load("features.n_mfcc=41", "features.c0=false")
 
 
 def test_defaults_are_those_of_the_rooms() -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from cepscope.errors import CepscopeError, DataError, ParameterError
 from cepscope.features import MfccSpec
@@ -56,8 +56,18 @@ class FeaturesConfig(_Section):
     htk: bool = False
     floor: Positive = 1e-5
     top_db: Annotated[float, Field(ge=0)] = math.inf
+    log: Literal["db", "ln"] = "db"
+    c0: bool = True
     frames: Annotated[int, Field(ge=8, le=100_000)] = 64
     whiten: bool = False
+
+    @field_validator("c0")
+    @classmethod
+    def _leaves_an_order(cls, c0: bool, info: ValidationInfo) -> bool:
+        n_mels = info.data.get("n_mels")
+        if not c0 and n_mels is not None and info.data.get("n_mfcc") == n_mels:
+            raise ValueError(f"should be true where n_mfcc is n_mels={n_mels}: one order fewer is left")
+        return c0
 
     def spec(self, rate: int) -> MfccSpec:
         """Return the front end for recordings of `rate` Hz; ParameterError if its settings do not fit."""

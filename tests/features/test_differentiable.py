@@ -64,11 +64,14 @@ def sound(kind: str, samples: int, sr: int, seed: int) -> FloatArray:
 @st.composite
 def specs(draw: st.DrawFn) -> MfccSpec:
     win = draw(st.integers(16, 700))
-    n_mels = draw(st.integers(1, 64))
+    n_mels = draw(st.integers(2, 64))
+    c0 = draw(st.booleans())
     values: dict[str, Any] = {
         "n_fft": 2 * math.ceil((win + draw(st.integers(0, 400))) / 2),
         "hop": draw(st.integers(1, 500)),
-        "n_mfcc": draw(st.integers(1, n_mels)),
+        "n_mfcc": draw(st.integers(1, n_mels - (not c0))),
+        "c0": c0,
+        "log": draw(st.sampled_from(["db", "ln"])),
         "lifter": draw(st.sampled_from([0.0, 22.0, 0.7, 41.3])),
         "htk": draw(st.booleans()),
         "floor": 10.0 ** draw(st.sampled_from([-37.0, -10.0, -5.0, -1.0])),
@@ -93,6 +96,8 @@ def specs(draw: st.DrawFn) -> MfccSpec:
 @example(MfccSpec(sr=8000, win=201, hop=81), 2999, "noise", 0)  # all odd
 @example(MfccSpec(sr=8000, win=16, n_fft=512, hop=300), 2000, "noise", 0)  # samples that no window reaches
 @example(MfccSpec(lifter=22, htk=True, top_db=80), 3000, "tone", 0)
+@example(MfccSpec(n_mels=1, n_mfcc=1), 3000, "noise", 0)
+@example(MfccSpec(n_mels=26, n_mfcc=12, lifter=22, htk=True, log="ln", c0=False), 3000, "noise", 0)
 def test_is_the_front_end(spec: MfccSpec, samples: int, kind: str, seed: int) -> None:
     """In amplitudes: there the error of an FFT is bounded, in decibels it is not, far below a frame's loudest bin."""
     y = sound(kind, samples, spec.sr, seed)
@@ -111,8 +116,8 @@ def test_is_the_front_end(spec: MfccSpec, samples: int, kind: str, seed: int) ->
     assert np.all(off <= fft + decibels * math.log(10) / 20 * amplitude)
 
     C = twin(y[np.newaxis]).numpy()[0]
-    cepstra = scipy.fft.dct(actual.astype(np.float64), axis=0, norm="ortho")[: spec.n_mfcc]
-    gains = spec.lifter_gains()[:, np.newaxis]
+    cepstra = scipy.fft.dct(actual.astype(np.float64), axis=0, norm="ortho")[spec.orders]
+    gains = spec.coefficient_gains()[:, np.newaxis]
     largest = max(1.0, np.abs(actual).max()) * math.sqrt(spec.n_mels)
     assert C.dtype == np.float32
     assert np.all(np.abs(C - gains * cepstra) <= ROUNDINGS * ROUNDING * largest * np.maximum(1, np.abs(gains)))
@@ -124,6 +129,8 @@ SPECS = {
     "htk": {"floor": 1e-5, "htk": True, "fmin": 60.0, "fmax": 3800.0},
     "librosa": {"top_db": 80.0},
     "bare": {},
+    "no c0": {"floor": 1e-5, "c0": False},
+    "htk's": {"floor": 1e-5, "n_mels": 26, "n_mfcc": 12, "lifter": 22.0, "htk": True, "log": "ln", "c0": False},
     "fine": {"n_mels": 80, "n_mfcc": 40, "n_fft": 1024, "lifter": 22.0, "htk": True},
 }
 
@@ -135,7 +142,8 @@ def assert_same_over_speech(clips: list[tuple[FloatArray, int]], values: dict[st
     ours = np.concatenate([mfcc(y, spec) for y, _ in clips], axis=1)
     theirs = np.concatenate([_librosa(y, spec) for y, _ in clips], axis=1)
     deviations = theirs.std(axis=1, keepdims=True)
-    assert (deviations > 1).all()  # speech, so that a fraction of it says something
+    unit = 1.0 if spec.log == "db" else math.log(10) / 10
+    assert (deviations > unit).all()  # speech, so that a fraction of it says something
     for expected in (ours, theirs):
         assert np.abs((actual - expected) / deviations).max() <= OF_DEVIATION[spec.floor]
 
@@ -153,7 +161,9 @@ def _librosa(y: FloatArray, spec: MfccSpec) -> FloatArray:
         htk=spec.htk,
     )
     decibels = librosa.power_to_db(power, amin=spec.floor, top_db=None if math.isinf(spec.top_db) else spec.top_db)
-    return np.asarray(librosa.feature.mfcc(S=decibels, n_mfcc=spec.n_mfcc, lifter=spec.lifter))
+    first = 0 if spec.c0 else 1
+    C = np.asarray(librosa.feature.mfcc(S=decibels, n_mfcc=first + spec.n_mfcc, lifter=spec.lifter))[first:]
+    return C * np.float32(math.log(10) / 10) if spec.log == "ln" else C
 
 
 def _conditioned(folder: str | Path, count: int) -> list[tuple[FloatArray, int]]:
@@ -183,7 +193,13 @@ def test_equals_librosas_own_function() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{}, {"floor": 1e-5, "lifter": 22.0}, {"win": 201, "hop": 81, "n_fft": 300, "htk": True}, {"top_db": 40.0}],
+    [
+        {},
+        {"floor": 1e-5, "lifter": 22.0},
+        {"log": "ln", "c0": False, "lifter": 22.0},
+        {"win": 201, "hop": 81, "n_fft": 300, "htk": True},
+        {"top_db": 40.0},
+    ],
 )
 def test_gradient_is_that_of_finite_differences(values: dict[str, Any]) -> None:
     """The slope of `features.mfcc` itself, which shares no code with the gradient, along random directions.
@@ -251,8 +267,10 @@ def test_gradient_at_the_floor_itself() -> None:
         assert np.isfinite(gradient(differentiable_mfcc(spec), y)).all()
 
 
-def test_silence_is_the_vector_that_pads_patches() -> None:
-    spec = MfccSpec(sr=8000, lifter=22, floor=1e-5)
+@pytest.mark.parametrize("log", ["db", "ln"])
+@pytest.mark.parametrize("c0", [True, False])
+def test_silence_is_the_vector_that_pads_patches(c0: bool, log: Any) -> None:
+    spec = MfccSpec(sr=8000, lifter=22, floor=1e-5, c0=c0, log=log)
     C = differentiable_mfcc(spec)(np.zeros((1, 1000), np.float32)).numpy()[0]
     atol = ROUNDINGS * ROUNDING * 50 * math.sqrt(40) * spec.lifter_gains().max()  # as above; 50 dB is the floor
     np.testing.assert_allclose(C, np.tile(spec.silence[:, np.newaxis], (1, C.shape[1])), rtol=0, atol=atol)

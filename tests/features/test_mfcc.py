@@ -96,11 +96,16 @@ def test_tone_is_loudest_in_its_filter() -> None:
 
 
 @SOME
-@given(n_mels=st.integers(1, 40), lifter=st.sampled_from([0.0, 50.0, 80.0]), data=st.data())
-def test_log_mel_comes_back_from_mfcc(n_mels: int, lifter: float, data: Any) -> None:
+@given(
+    n_mels=st.integers(1, 40),
+    lifter=st.sampled_from([0.0, 50.0, 80.0]),
+    log=st.sampled_from(["db", "ln"]),
+    data=st.data(),
+)
+def test_log_mel_comes_back_from_mfcc(n_mels: int, lifter: float, log: Any, data: Any) -> None:
     n_mfcc = data.draw(st.integers(1, n_mels))
-    full = MfccSpec(sr=8000, n_mels=n_mels, n_mfcc=n_mels, lifter=lifter)
-    few = MfccSpec(sr=8000, n_mels=n_mels, n_mfcc=n_mfcc, lifter=lifter)
+    full = MfccSpec(sr=8000, n_mels=n_mels, n_mfcc=n_mels, lifter=lifter, log=log)
+    few = MfccSpec(sr=8000, n_mels=n_mels, n_mfcc=n_mfcc, lifter=lifter, log=log)
     y = noise(2, 1000)
     decibels = log_mel(y, full)
     # all coefficients: the same, to the rounding of numbers up to sqrt(n_mels) times as large
@@ -113,14 +118,40 @@ def test_log_mel_comes_back_from_mfcc(n_mels: int, lifter: float, data: Any) -> 
     np.testing.assert_allclose((rest * smooth).mean(), 0, atol=0.01)  # of values near 30**2
 
 
+@SOME
+@given(n_mels=st.integers(2, 40), lifter=st.sampled_from([0.0, 50.0]), log=st.sampled_from(["db", "ln"]))
+def test_without_c0_the_log_mel_comes_back_at_a_mean_of_0_db(n_mels: int, lifter: float, log: Any) -> None:
+    spec = MfccSpec(sr=8000, n_mels=n_mels, n_mfcc=n_mels - 1, lifter=lifter, log=log, c0=False)
+    y = noise(2, 1000)
+    decibels = log_mel(y, spec)
+    back = mfcc_to_log_mel(mfcc(y, spec), spec)
+    assert back.dtype == np.float32
+    np.testing.assert_allclose(back, decibels - decibels.mean(axis=-2, keepdims=True), atol=1e-3)
+    silent = mfcc_to_log_mel(spec.silence[:, np.newaxis], spec)
+    np.testing.assert_array_equal(silent, np.zeros((n_mels, 1)))
+
+
+def test_without_c0_and_of_the_natural_logarithm_a_clip_alone_gives_the_bits_it_gives_in_a_batch() -> None:
+    spec = MfccSpec(sr=8000, lifter=22, log="ln", c0=False)
+    y = noise(23, 8000)
+    C = mfcc(y, spec)
+    for i in (0, 11, 22):
+        np.testing.assert_array_equal(C[i], mfcc(y[i], spec))
+
+
 def test_mfcc_to_log_mel_of_no_frames_is_empty() -> None:
-    assert mfcc_to_log_mel(np.zeros((3, 20, 0)), SPEC).shape == (3, 40, 0)
+    for c0 in (True, False):
+        assert mfcc_to_log_mel(np.zeros((3, 20, 0)), MfccSpec(sr=8000, c0=c0)).shape == (3, 40, 0)
 
 
 def test_a_lifter_that_removes_a_coefficient_cannot_be_undone() -> None:
     spec = MfccSpec(lifter=2.0 / 1.0, n_mfcc=3)  # gain of n = 3: 1 + sin(3 pi / 2) = 0
-    with pytest.raises(ParameterError, match=r"coefficient 2 by .* Received: lifter=2, n_mfcc=3"):
+    with pytest.raises(ParameterError, match=r"coefficient 2 by .* Received: lifter=2, n_mfcc=3; .* at least 3$"):
         mfcc_to_log_mel(np.zeros((3, 5)), spec)
+    spec = MfccSpec(lifter=2.0, n_mfcc=2, c0=False, log="ln")  # the same order
+    with pytest.raises(ParameterError, match=r"coefficient 2 by .* Received: lifter=2, n_mfcc=2; .* at least 3$"):
+        mfcc_to_log_mel(np.zeros((2, 5)), spec)
+    assert np.isfinite(mfcc_to_log_mel(np.ones((2, 5)), MfccSpec(lifter=3.0, n_mfcc=2, c0=False))).all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e13])

@@ -26,18 +26,28 @@ def test_zeros_are_resolved_from_the_rate() -> None:
 
 
 def test_fields_are_plain_numbers_whatever_was_given() -> None:
-    spec = MfccSpec(sr=np.int64(8000), n_mels=np.int32(30), fmin=20, floor=np.float32(0.5), htk=np.True_)
+    spec = MfccSpec(
+        sr=np.int64(8000),
+        n_mels=np.int32(30),
+        fmin=20,
+        floor=np.float32(0.5),
+        htk=np.True_,
+        log=np.str_("ln"),
+        c0=np.False_,
+    )
     types = [type(value) for value in dataclasses.astuple(spec)]
-    assert types == [int] * 6 + [float] * 3 + [bool] + [float] * 2
+    assert types == [int] * 6 + [float] * 3 + [bool] + [float] * 2 + [str, bool]
 
 
 @SOME
 @given(
     sr=st.sampled_from([8000, 16000, 44100]),
-    n_mels=st.integers(1, 40),
+    n_mels=st.integers(2, 40),
     lifter=st.sampled_from([0.0, 22.0]),
     top_db=st.sampled_from([math.inf, 80.0, 0.0]),
     htk=st.booleans(),
+    log=st.sampled_from(["db", "ln"]),
+    c0=st.booleans(),
 )
 def test_json_round_trip(**values: Any) -> None:
     spec = MfccSpec(**values, n_mfcc=1)
@@ -72,6 +82,12 @@ def test_names_left_out_take_defaults_and_unknown_ones_are_named() -> None:
         ({"top_db": -80}, "top_db must be at least 0 dB, or inf for none. Received: top_db=-80.0"),
         ({"top_db": None}, "top_db must be a number. Received: top_db=None"),
         ({"htk": 1}, "htk must be true or false. Received: 1"),
+        ({"c0": "no"}, "c0 must be true or false. Received: 'no'"),
+        ({"log": "log10"}, "log must be 'db' or 'ln'. Received: log='log10'"),
+        ({"log": True}, "log must be 'db' or 'ln'. Received: log=True"),
+        ({"log": ["ln"]}, r"log must be 'db' or 'ln'. Received: log=\['ln'\]"),
+        ({"c0": False, "n_mfcc": 40}, "n_mfcc must be at most n_mels - 1=39 without c0. Received: n_mfcc=40"),
+        ({"c0": False, "n_mels": 1, "n_mfcc": 1}, "n_mfcc must be at most n_mels - 1=0 without c0. Received: n_mfcc=1"),
     ],
 )
 def test_bad_values_are_refused_in_one_line(values: dict[str, Any], says: str) -> None:
@@ -117,20 +133,47 @@ def test_counts_below_one_are_refused() -> None:
             call(0)
 
 
+def test_settings_of_old_files_mean_what_they_did() -> None:
+    values = MfccSpec(lifter=22).to_dict()
+    del values["log"], values["c0"]
+    assert MfccSpec.from_dict(values) == MfccSpec(lifter=22)
+
+
+@SOME
+@given(n_mfcc=st.integers(1, 39), lifter=st.sampled_from([0.0, 0.7, 22.0]), log=st.sampled_from(["db", "ln"]))
+def test_a_gain_belongs_to_an_order_whether_or_not_c0_is_kept(n_mfcc: int, lifter: float, log: Any) -> None:
+    all_ = MfccSpec(n_mfcc=40, lifter=lifter, log=log)
+    np.testing.assert_array_equal(all_.orders, np.arange(40))
+    unit = 1.0 if log == "db" else math.log(10) / 10
+    row = np.arange(1, 41)  # of librosa, which counts from 1
+    expected = unit * (1 + lifter / 2 * np.sin(np.pi * row / lifter) if lifter else np.ones(40))
+    np.testing.assert_allclose(all_.coefficient_gains(), expected, rtol=0, atol=1e-14 * (1 + lifter))
+    for c0 in (True, False):
+        few = dataclasses.replace(all_, n_mfcc=n_mfcc, c0=c0)
+        assert few.orders.tolist() == list(range(not c0, n_mfcc + (not c0)))
+        assert few.coefficient_gains().dtype == np.float64
+        np.testing.assert_array_equal(few.coefficient_gains(), all_.coefficient_gains()[few.orders])
+        np.testing.assert_array_equal(few.lifter_gains(), all_.lifter_gains()[few.orders])
+
+
+@pytest.mark.parametrize("log", ["db", "ln"])
+@pytest.mark.parametrize("c0", [True, False])
 @pytest.mark.parametrize(
-    "spec",
+    "values",
     [
-        MfccSpec(),
-        MfccSpec(floor=1e-5, lifter=22),
-        MfccSpec(sr=8000, n_mels=13, n_mfcc=13, htk=True),
-        MfccSpec(n_mels=1, n_mfcc=1, top_db=80),
-        MfccSpec(floor=1.0),
+        {},
+        {"floor": 1e-5, "lifter": 22},
+        {"sr": 8000, "n_mels": 13, "n_mfcc": 12, "htk": True},
+        {"n_mels": 2, "n_mfcc": 1, "top_db": 80},
+        {"floor": 1.0},
     ],
     ids=["default", "lifter", "htk", "one", "floor 1"],
 )
-def test_silence_is_the_mfcc_of_zeros(spec: MfccSpec) -> None:
+def test_silence_is_the_mfcc_of_zeros(values: dict[str, Any], c0: bool, log: Any) -> None:
+    spec = MfccSpec(**values, c0=c0, log=log)
     zeros = mfcc(np.zeros(3 * spec.hop), spec)
     assert spec.silence.dtype == np.float32
-    # 2**-21: 4 float32 roundings of c0, which the DCT's sum leaves in every coefficient
-    tolerance = 2.0**-21 * max(1.0, float(np.abs(spec.silence).max()))
+    # 2**-21: 4 float32 roundings of c0, which the DCT's sum leaves in every coefficient, kept or not, times its gain
+    level = float(dataclasses.replace(spec, c0=True).silence[0])
+    tolerance = 2.0**-21 * max(1.0, abs(level)) * max(1.0, float(np.abs(spec.lifter_gains()).max()))
     np.testing.assert_allclose(zeros, np.repeat(spec.silence[:, np.newaxis], 4, axis=1), atol=tolerance, rtol=0)

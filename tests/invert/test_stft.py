@@ -41,6 +41,26 @@ def test_batch_equals_single(narrow: MfccSpec) -> None:
 
 
 @pytest.mark.parametrize("spec", SPECS)
+def test_weighted_inverse_is_the_weighted_least_squares_solution(spec: MfccSpec) -> None:
+    """A change of any kind makes the weighted distance larger; of a true transform, the sound comes back."""
+    rng = np.random.default_rng(0)
+    samples = sound_length(9, spec)
+    weights = 10.0 ** rng.uniform(-3, 0, 9)
+    y = rng.standard_normal(samples)
+    np.testing.assert_allclose(istft(stft(y, spec), spec, samples, weights=weights), y, atol=1e-9)
+    G = stft(y, spec) * rng.uniform(0.1, 2, (spec.n_fft // 2 + 1, 9))
+    best = istft(G, spec, samples, weights=weights)
+    both = np.r_[1, np.full(spec.n_fft // 2 - 1, 2), 1][:, None]  # bins of a real sound come in pairs
+
+    def distance(z: np.ndarray) -> float:
+        return float(np.sum(weights * both * np.abs(stft(z, spec) - G) ** 2))
+
+    for _ in range(4):
+        assert distance(best) < distance(best + 1e-3 * rng.standard_normal(samples))
+    assert distance(best) < distance(istft(G, spec, samples))
+
+
+@pytest.mark.parametrize("spec", SPECS)
 def test_adjoints(spec: MfccSpec) -> None:
     """<A y, G> = <y, A' G> for both transforms: what the analytic gradient stands on."""
     rng = np.random.default_rng(0)

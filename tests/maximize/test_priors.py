@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -81,6 +83,23 @@ def test_a_lifter_does_not_change_what_is_smooth(digit_patches: Patches) -> None
     ratio = theirs(tf.constant(x[1])).numpy() / ours(tf.constant(x[0])).numpy()
     # one prior is scaled by the speech of the other patches' train split: here the same spectra, so a constant
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("c0", [True, False])
+@pytest.mark.parametrize("log", ["db", "ln"])
+def test_neither_the_logarithm_nor_c0_changes_what_is_smooth(digit_patches: Patches, log: Any, c0: bool) -> None:
+    first = 0 if c0 else 1
+    unit = np.float32(1 if log == "db" else math.log(10) / 10)
+    scaler, train = digit_patches.scaler, digit_patches.train
+    other = replace(
+        digit_patches,
+        spec=replace(digit_patches.spec, log=log, c0=c0, n_mfcc=20 - first),
+        scaler=CoefficientScaler(unit * scaler.mean[first:], unit * scaler.scale[first:]),
+        train=replace(train, x=train.x[:, first:]),
+    )
+    x = digit_patches.test.x[:4, ..., 0]
+    ours, theirs = (build_priors({"quefrency": 1.0}, p)[0].prior for p in (digit_patches, other))
+    np.testing.assert_allclose(theirs(tf.constant(x[:, first:])), ours(tf.constant(x)), rtol=1e-4)
 
 
 def test_nothing_is_fitted_for_a_weight_of_zero(digit_patches: Patches) -> None:

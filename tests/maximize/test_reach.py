@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 from cepscope.corpora import Patches
 from cepscope.features import CoefficientScaler, MfccSpec, PCAWhitener
-from cepscope.maximize.reach import Reach, fit_reach
+from cepscope.maximize.reach import Reach, fit_reach, power_of_frames
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,52 @@ def test_it_is_the_same_for_whitened_patterns(reach: Reach, digit_patches: Patch
     assert np.isfinite(held).all()
 
 
+def test_of_the_natural_logarithm_it_is_the_same(reach: Reach, digit_patches: Patches) -> None:
+    spec, scaler = replace(digit_patches.spec, log="ln"), digit_patches.scaler
+    unit = np.float32(math.log(10) / 10)
+    other = fit_reach(
+        unit * digit_patches.decode(digit_patches.train.x),
+        spec,
+        CoefficientScaler(unit * scaler.mean, unit * scaler.scale),
+    )
+    assert other.level == pytest.approx(reach.level, abs=1e-3)
+    x = tf.constant(_patterns(digit_patches))
+    np.testing.assert_allclose(other(x), reach(x), atol=1e-3)  # float32 sums, as above
+
+
+def _without_c0(patches: Patches) -> tuple[Reach, MfccSpec, CoefficientScaler]:
+    spec = replace(patches.spec, c0=False, n_mfcc=patches.spec.n_mfcc - 1)
+    scaler = CoefficientScaler(patches.scaler.mean[1:], patches.scaler.scale[1:])
+    return fit_reach(patches.decode(patches.train.x)[:, 1:], spec, scaler), spec, scaler
+
+
+def test_without_c0_every_frame_is_brought_to_the_level_that_real_speech_has(
+    reach: Reach, digit_patches: Patches
+) -> None:
+    held_to, spec, scaler = _without_c0(digit_patches)
+    assert held_to.level == pytest.approx(reach.level, abs=2)
+    x = 3 * _patterns(digit_patches)[:, 1:]
+    padded = np.zeros((len(x), spec.n_mels, x.shape[2]))
+    padded[:, 1 : 1 + spec.n_mfcc] = scaler.inverse_transform(x)
+    log_mel = scipy.fft.idct(padded, axis=1, norm="ortho")
+    log_mel += held_to.level - 10 * np.log10(np.mean(10 ** (log_mel / 10), axis=1, keepdims=True))
+    np.testing.assert_allclose(power_of_frames(tf.constant(log_mel)), held_to.level, atol=1e-3)
+    log_mel = np.maximum(log_mel, 10 * np.log10(spec.floor))
+    expected = scipy.fft.dct(log_mel, axis=1, norm="ortho")[:, 1 : 1 + spec.n_mfcc]
+    held = held_to(tf.constant(x)).numpy()
+    assert np.abs(held - x).mean() > 0.1
+    np.testing.assert_allclose(held, scaler.transform(expected), atol=2e-3)  # float32, up to 300 dB
+    order = np.random.default_rng(0).permutation(x.shape[2])
+    np.testing.assert_allclose(held_to(tf.constant(x[:, :, order])), held[:, :, order], atol=1e-4)
+
+
+def test_without_c0_real_clips_hardly_change(digit_patches: Patches) -> None:
+    x = digit_patches.test.x[:, 1:, :, 0]
+    changed = np.abs(_without_c0(digit_patches)[0](tf.constant(x)).numpy() - x)
+    assert np.median(changed) < 1e-3
+    assert changed.mean() < 0.03
+
+
 def test_level_no_longer_matters(reach: Reach, digit_patches: Patches) -> None:
     x = _patterns(digit_patches)
     louder = x.copy()
@@ -88,8 +135,11 @@ def test_a_finite_range_is_the_front_ends_own(reach: Reach, digit_patches: Patch
     assert np.ptp(log_mel) < np.ptp(wide)
 
 
-def test_the_gradient_is_that_of_finite_differences(reach: Reach, digit_patches: Patches) -> None:
+@pytest.mark.parametrize("c0", [True, False])
+def test_the_gradient_is_that_of_finite_differences(reach: Reach, digit_patches: Patches, c0: bool) -> None:
     x = _patterns(digit_patches, 1)
+    if not c0:
+        reach, x = _without_c0(digit_patches)[0], 3 * x[:, 1:]
     weights = np.random.default_rng(1).normal(size=x.shape).astype(np.float32)
     variable = tf.constant(x)
     with tf.GradientTape() as tape:

@@ -59,7 +59,10 @@ def test_quefrency_is_the_energy_of_the_slope_of_the_log_mel_spectrum() -> None:
     spectrum = scipy.fft.idct(padded, axis=1, norm="ortho")
     slope = np.diff(spectrum, axis=1) * fine / np.pi
     expected = (slope**2).sum(axis=1).mean(axis=1) / 6
-    np.testing.assert_allclose(Quefrency(mean, np.diag(scale))(tf.constant(x)), expected, rtol=1e-3)
+    np.testing.assert_allclose(Quefrency(mean, np.diag(scale), np.arange(6))(tf.constant(x)), expected, rtol=1e-3)
+    # without c0, which has no slope, the mean is over 5 coefficients
+    without = Quefrency(mean[1:], np.diag(scale[1:]), np.arange(1, 6))(tf.constant(x[:, 1:]))
+    np.testing.assert_allclose(without, expected * 6 / 5, rtol=1e-3)
 
 
 def test_quefrency_is_the_same_of_whitened_patches(digit_patches: Patches) -> None:
@@ -67,7 +70,7 @@ def test_quefrency_is_the_same_of_whitened_patches(digit_patches: Patches) -> No
     whitener = PCAWhitener.fit(digit_patches.decode(digit_patches.train.x), damping=2.0)
     white = whitener.transform(digit_patches.decode(x))
     scores = [
-        Quefrency(np.float32(each.mean), np.float32(each.decoder))(tf.constant(patterns))
+        Quefrency(np.float32(each.mean), np.float32(each.decoder), digit_patches.spec.orders)(tf.constant(patterns))
         for each, patterns in ((scaler, x), (whitener, white))
     ]
     np.testing.assert_allclose(scores[1], scores[0], rtol=1e-3)  # float32

@@ -11,6 +11,7 @@ import librosa
 import numpy as np
 import numpy.typing as npt
 import pytest
+import scipy.fft
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -44,11 +45,14 @@ def sound(kind: str, samples: int, sr: int, seed: int) -> npt.NDArray[np.float32
 def specs(draw: st.DrawFn) -> MfccSpec:
     sr = draw(st.sampled_from([8000, 11025, 16000, 22050, 44100]))
     win = draw(st.integers(16, 1200))
-    n_mels = draw(st.integers(1, 128))
+    n_mels = draw(st.integers(2, 128))
+    c0 = draw(st.booleans())
     values: dict[str, Any] = {
         "n_fft": 2 * math.ceil((win + draw(st.integers(0, 600))) / 2),
         "hop": draw(st.integers(1, 700)),
-        "n_mfcc": draw(st.integers(1, n_mels)),
+        "n_mfcc": draw(st.integers(1, n_mels - (not c0))),
+        "c0": c0,
+        "log": draw(st.sampled_from(["db", "ln"])),
         "fmin": draw(st.one_of(st.just(0.0), st.floats(1, sr / 4))),
         "fmax": draw(st.one_of(st.just(0.0), st.floats(sr / 3, sr / 2))),
         "lifter": draw(st.one_of(st.just(0.0), st.just(22.0), st.floats(0.5, 60))),
@@ -81,9 +85,17 @@ def librosa_log_mel(y: npt.NDArray[Any], spec: MfccSpec) -> npt.NDArray[Any]:
     return np.asarray(librosa.power_to_db(power, amin=spec.floor, top_db=top_db))
 
 
+def librosa_mfcc(decibels: npt.NDArray[Any], spec: MfccSpec) -> npt.NDArray[Any]:
+    """Return librosa's MFCC of decibels: without c0 the rows after the first, and in nepers of power for "ln"."""
+    first = 0 if spec.c0 else 1
+    C = np.asarray(librosa.feature.mfcc(S=decibels, n_mfcc=first + spec.n_mfcc, lifter=spec.lifter))[first:]
+    return C * C.dtype.type(math.log(10) / 10) if spec.log == "ln" else C
+
+
 def tolerance(decibels: npt.NDArray[Any], spec: MfccSpec) -> npt.NDArray[np.float64]:
     largest = max(1.0, float(np.abs(decibels).max())) * math.sqrt(spec.n_mels)
-    return ROUNDINGS * 2.0**-23 * largest * np.maximum(1, np.abs(spec.lifter_gains()))[:, np.newaxis]
+    unit = math.log(10) / 10 if spec.log == "ln" else 1.0
+    return ROUNDINGS * 2.0**-23 * largest * unit * np.maximum(1, np.abs(spec.lifter_gains()))[:, np.newaxis]
 
 
 def assert_within(actual: npt.NDArray[Any], expected: npt.NDArray[Any], atol: npt.NDArray[Any] | float) -> None:
@@ -99,10 +111,12 @@ def assert_within(actual: npt.NDArray[Any], expected: npt.NDArray[Any], atol: np
 @example(MfccSpec(), 399, "noise", 0)  # shorter than a window
 @example(MfccSpec(lifter=22, htk=True, top_db=80), 4000, "tone", 0)
 @example(MfccSpec(n_mels=1, n_mfcc=1, n_fft=2048), 4000, "decay", 0)  # a thousand bins in a filter
+@example(MfccSpec(n_mels=26, n_mfcc=12, lifter=22, htk=True, log="ln", c0=False), 4000, "noise", 0)
+@example(MfccSpec(n_mfcc=39, c0=False), 4000, "click", 0)
 def test_equals_librosa(spec: MfccSpec, samples: int, kind: str, seed: int) -> None:
     y = sound(kind, samples, spec.sr, seed)
     decibels = librosa_log_mel(y, spec)
-    expected = librosa.feature.mfcc(S=decibels, n_mfcc=spec.n_mfcc, lifter=spec.lifter)
+    expected = librosa_mfcc(decibels, spec)
     assert expected.dtype == np.float32
     assert_within(mfcc(y, spec), expected, tolerance(decibels, spec))
     # without the DCT only the rounding of the decibels and of the powers under them is left
@@ -131,6 +145,30 @@ def test_equals_librosa_feature_mfcc_as_people_call_it() -> None:
     assert_within(mfcc(y[0], spec), expected, 1e-3)
     for clip, C in zip(y, mfcc(y, spec), strict=True):
         assert_within(C, librosa.feature.mfcc(y=clip, sr=22050), 1e-3)  # c0 reaches 1100: 8 roundings of it
+
+
+@pytest.mark.parametrize("log", ["db", "ln"])
+@pytest.mark.parametrize("c0", [True, False])
+@pytest.mark.parametrize("htk", [True, False])
+@pytest.mark.parametrize("lifter", [0, 22])
+@pytest.mark.parametrize("top_db", [80.0, math.inf])
+def test_equals_librosa_for_every_kind_of_front_end(top_db: float, lifter: int, htk: bool, c0: bool, log: Any) -> None:
+    spec = MfccSpec(n_mels=26, n_mfcc=12, top_db=top_db, lifter=lifter, htk=htk, c0=c0, log=log)
+    for kind in KINDS:
+        y = sound(kind, 8000, spec.sr, 0)
+        decibels = librosa_log_mel(y, spec)
+        assert_within(mfcc(y, spec), librosa_mfcc(decibels, spec), tolerance(decibels, spec))
+
+
+def test_of_the_natural_logarithm_it_is_the_transform_of_the_log_of_mel_power() -> None:
+    """Not by way of decibels: the logarithm of librosa's mel power, transformed."""
+    spec = MfccSpec(n_mels=26, n_mfcc=12, log="ln", c0=False)
+    y = sound("noise", 8000, spec.sr, 0)
+    power = librosa.feature.melspectrogram(
+        y=y.astype(np.float64), sr=spec.sr, n_fft=spec.n_fft, win_length=spec.win, hop_length=spec.hop, n_mels=26
+    )
+    expected = scipy.fft.dct(np.log(np.maximum(power, spec.floor)), axis=0, norm="ortho")[1:13]
+    np.testing.assert_allclose(mfcc(y, spec), expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("take", [0, 7])

@@ -39,8 +39,8 @@ class DifferentiableMfcc:
         Periodic Hann, times `gain`.
     filters : array [shape=(n_fft // 2 + 1, n_mels)]
         Mel filters.
-    lifter : array [shape=(n_mfcc, 1)]
-        What each coefficient is multiplied by.
+    factors : array [shape=(n_mfcc, 1)]
+        What each coefficient of the cosine transform of decibels is multiplied by.
     gain : float
         A power of two, 1 unless the floor is so low that gradients above it would overflow.
     """
@@ -48,7 +48,7 @@ class DifferentiableMfcc:
     spec: MfccSpec
     window: FloatArray = field(repr=False)
     filters: FloatArray = field(repr=False)
-    lifter: FloatArray = field(repr=False)
+    factors: FloatArray = field(repr=False)
     gain: float = 1.0
 
     def __call__(self, y: Any) -> Any:
@@ -75,7 +75,8 @@ class DifferentiableMfcc:
 
         # by FFT, not as a matrix product: in TF32 a GPU would round 100 dB by 0.05 dB
         cepstra = tf.signal.dct(tf.linalg.matrix_transpose(self.log_mel(y)), type=2, norm="ortho")
-        return self.lifter * tf.linalg.matrix_transpose(cepstra[..., : self.spec.n_mfcc])
+        first, last = self.spec.orders[[0, -1]]
+        return self.factors * tf.linalg.matrix_transpose(cepstra[..., first : last + 1])
 
     def log_mel(self, y: Any) -> Any:
         """Compute the log-mel spectrogram under the MFCCs, `cepscope.features.log_mel` of a tensor.
@@ -125,6 +126,6 @@ def differentiable_mfcc(spec: MfccSpec) -> DifferentiableMfcc:
         spec=spec,
         window=(window[left : left + spec.win] * gain).astype(np.float32),
         filters=filters.toarray().T.astype(np.float32),
-        lifter=spec.lifter_gains()[:, np.newaxis].astype(np.float32),
+        factors=spec.coefficient_gains()[:, np.newaxis].astype(np.float32),
         gain=gain,
     )

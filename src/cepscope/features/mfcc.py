@@ -28,11 +28,12 @@ _LEAST_GAIN = 1e-3  # of a lifter that can still be divided out in float32
 
 
 def mfcc(y: npt.ArrayLike, spec: MfccSpec) -> FloatArray:
-    """Compute MFCCs [1]_: centred frames, power spectrum, mel filters, decibels, ortho DCT-II, lifter.
+    """Compute MFCCs [1]_: centred frames, power spectrum, mel filters, logarithm, ortho DCT-II, lifter.
 
     Equal to ``librosa.feature.mfcc(y, sr=, n_mfcc=, lifter=, n_fft=, hop_length=, win_length=, n_mels=,
     fmin=, fmax=, htk=)`` with its defaults (centre, constant padding), given the same floor (`amin`) and
-    `top_db`. All is in float64 up to the decibels, which are float32 like the DCT; librosa's are too, for
+    `top_db`; without c0 it is the rows after librosa's first, and of the natural logarithm ln(10) / 10 times as
+    large. All is in float64 up to the decibels, which are float32 like the DCT; librosa's are too, for
     float32 audio. So both round decibels of about 100 to 8e-6 before the DCT adds `n_mels` of them up, and
     librosa's own float32 result differs from its float64 result by up to 7 float32 roundings (2**-23) of
     the largest possible coefficient, ``max|log_mel| * sqrt(n_mels)``, times the lifter. That is the
@@ -49,7 +50,8 @@ def mfcc(y: npt.ArrayLike, spec: MfccSpec) -> FloatArray:
     Returns
     -------
     C : array [shape=(..., n_mfcc, frames)]
-        float32, frames = ``spec.frames_of(samples)``. c0 is sqrt(n_mels) times the mean level in dB.
+        float32, frames = ``spec.frames_of(samples)``; row i is of order ``spec.orders[i]``. Unless liftered, c0 is
+        sqrt(n_mels) times the mean level, in dB or, of the natural logarithm, in units of 4.34 dB.
 
     Raises
     ------
@@ -73,9 +75,10 @@ def mfcc(y: npt.ArrayLike, spec: MfccSpec) -> FloatArray:
     audio = _checked(y)
     clips = audio.reshape(-1, audio.shape[-1])
     C = np.empty((len(clips), spec.n_mfcc, spec.frames_of(clips.shape[-1])), dtype=np.float32)
-    gains = spec.lifter_gains().astype(np.float32)[:, np.newaxis]
+    gains = spec.coefficient_gains().astype(np.float32)[:, np.newaxis]
+    kept = slice(spec.orders[0], spec.orders[-1] + 1)
     for part, decibels in _log_mel_groups(clips, spec):  # (clips, n_mels, frames)
-        cepstra = scipy.fft.dct(decibels, axis=-2, type=2, norm="ortho")[:, : spec.n_mfcc]
+        cepstra = scipy.fft.dct(decibels, axis=-2, type=2, norm="ortho")[:, kept]
         np.multiply(cepstra, gains, out=C[part])
     return C.reshape(*audio.shape[:-1], *C.shape[-2:])
 
@@ -88,7 +91,7 @@ def log_mel(y: npt.ArrayLike, spec: MfccSpec) -> FloatArray:
     y : array [shape=(..., samples)]
         As in `mfcc`.
     spec
-        The settings; `n_mfcc` and `lifter` play no part.
+        The settings; `n_mfcc`, `c0`, `lifter` and `log` play no part: it is in dB.
 
     Returns
     -------
@@ -109,11 +112,13 @@ def log_mel(y: npt.ArrayLike, spec: MfccSpec) -> FloatArray:
 
 
 def mfcc_to_log_mel(C: npt.ArrayLike, spec: MfccSpec) -> FloatArray:
-    """Turn MFCCs into the smooth log-mel spectrogram behind them: divide the lifter out, transposed DCT.
+    """Turn MFCCs into the smooth log-mel spectrogram behind them: divide lifter and units out, transposed DCT.
 
     It is the least-squares inverse: exact when ``n_mfcc == n_mels``, otherwise the part of the log-mel
-    spectrum that varies slowly over frequency. Equal to
-    ``librosa.power_to_db(librosa.feature.inverse.mfcc_to_mel(C, n_mels=, lifter=))``, in float32.
+    spectrum that varies slowly over frequency. Where c0 is not kept it counts as 0: every frame then has a
+    mean level of 0 dB, whatever it had in the sound. Equal to
+    ``librosa.power_to_db(librosa.feature.inverse.mfcc_to_mel(C, n_mels=, lifter=))``, in float32, of decibels
+    with c0.
 
     Parameters
     ----------
@@ -125,7 +130,7 @@ def mfcc_to_log_mel(C: npt.ArrayLike, spec: MfccSpec) -> FloatArray:
     Returns
     -------
     decibels : array [shape=(..., n_mels, frames)]
-        float32, dB of mel power.
+        float32, dB of mel power, whatever the logarithm of `C`.
 
     Raises
     ------
@@ -138,15 +143,16 @@ def mfcc_to_log_mel(C: npt.ArrayLike, spec: MfccSpec) -> FloatArray:
     given = np.asarray(C, dtype=np.float32)
     if given.ndim < 2 or given.shape[-2] != spec.n_mfcc:
         raise ParameterError(f"MFCCs have the shape (..., {spec.n_mfcc}, frames). Received: {given.shape}")
-    gains = spec.lifter_gains()
+    orders, gains = spec.orders, spec.lifter_gains()
     if (lost := np.abs(gains) < _LEAST_GAIN).any():
         raise ParameterError(
-            f"the lifter multiplies coefficient {np.argmax(lost)} by {gains[lost][0]:.1g}, for good. "
-            f"Received: lifter={spec.lifter:g}, n_mfcc={spec.n_mfcc}; take a lifter of at least n_mfcc"
+            f"the lifter multiplies coefficient {orders[lost][0]} by {gains[lost][0]:.1g}, for good. "
+            f"Received: lifter={spec.lifter:g}, n_mfcc={spec.n_mfcc}; take a lifter of at least {orders[-1] + 1}"
         )
-    cepstra = given / gains.astype(np.float32)[:, np.newaxis]
-    if not cepstra.size:
+    if not given.size:
         return np.zeros((*given.shape[:-2], spec.n_mels, given.shape[-1]), dtype=np.float32)
+    cepstra = np.zeros((*given.shape[:-2], orders[-1] + 1, given.shape[-1]), dtype=np.float32)
+    cepstra[..., orders[0] :, :] = given / spec.coefficient_gains().astype(np.float32)[:, np.newaxis]
     decibels = scipy.fft.idct(cepstra, n=spec.n_mels, axis=-2, type=2, norm="ortho")
     return np.asarray(decibels, dtype=np.float32)
 

@@ -7,13 +7,15 @@ import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from cepscope.errors import ParameterError
 from cepscope.features.mel import empty_filters, mel_points
+
+Log: TypeAlias = Literal["db", "ln"]
 
 _WIN_SECONDS, _HOP_SECONDS = 0.025, 0.010
 _MOST_BINS = 1 << 20  # an FFT longer than this is never suggested
@@ -36,11 +38,12 @@ class MfccSpec:
     n_mels
         Mel filters.
     n_mfcc
-        Coefficients kept, from c0 on; at most `n_mels`.
+        Coefficients kept, from c0 on, at most `n_mels`; without c0 from c1 on, at most ``n_mels - 1``.
     fmin, fmax
         Lowest and highest frequency of the filters in Hz; `fmax` 0: half of `sr`.
     lifter
-        Sinusoidal lifter L: coefficient n (from 1) is multiplied by 1 + L/2 sin(pi n / L); 0: none.
+        Sinusoidal lifter L: the coefficient of order n (of c0, 0) is multiplied by 1 + L/2 sin(pi (n + 1) / L), as
+        librosa does, whether or not c0 is kept; 0: none. (HTK has n in place of n + 1.)
     htk
         HTK's mel scale, 2595 log10(1 + f / 700) [1]_; otherwise Slaney's.
     floor
@@ -48,6 +51,11 @@ class MfccSpec:
     top_db
         Decibels below the clip's loudest value at which values are cut off, as librosa does with 80; inf:
         never, so that a frame's MFCC depends on that frame alone.
+    log
+        "db": MFCC of decibels, as librosa's; "ln": of the natural logarithm of mel power, as most other front ends
+        have, ln(10) / 10 times those of decibels. `floor` and `top_db` are the same for both.
+    c0
+        Whether the coefficient of order 0 is kept. Without it MFCC do not hold a frame's level.
 
     Raises
     ------
@@ -77,15 +85,22 @@ class MfccSpec:
     htk: bool = False
     floor: float = 1e-10
     top_db: float = math.inf
+    log: Log = "db"
+    c0: bool = True
 
     def __post_init__(self) -> None:
         for name in ("sr", "n_fft", "win", "hop", "n_mels", "n_mfcc"):
             object.__setattr__(self, name, _integer(name, getattr(self, name)))
         for name in ("fmin", "fmax", "lifter", "floor", "top_db"):
             object.__setattr__(self, name, _number(name, getattr(self, name)))
-        if not isinstance(self.htk, bool | np.bool_):
-            raise ParameterError(f"htk must be true or false. Received: {self.htk!r}")
-        object.__setattr__(self, "htk", bool(self.htk))
+        for name in ("htk", "c0"):
+            value = getattr(self, name)
+            if not isinstance(value, bool | np.bool_):
+                raise ParameterError(f"{name} must be true or false. Received: {value!r}")
+            object.__setattr__(self, name, bool(value))
+        logs = get_args(Log)
+        _require(isinstance(self.log, str) and self.log in logs, "log", " or ".join(map(repr, logs)), self.log)
+        object.__setattr__(self, "log", str(self.log))
         for name in ("sr", "n_mels", "n_mfcc"):
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("n_fft", "win", "hop"):
@@ -97,7 +112,8 @@ class MfccSpec:
         object.__setattr__(self, "fmax", self.fmax or self.sr / 2)
         _require(self.n_fft % 2 == 0, "n_fft", "even", self.n_fft)
         _require(win <= self.n_fft, "win", f"at most n_fft={self.n_fft}", win)
-        _require(self.n_mfcc <= self.n_mels, "n_mfcc", f"at most n_mels={self.n_mels}", self.n_mfcc)
+        most = f"at most n_mels={self.n_mels}" if self.c0 else f"at most n_mels - 1={self.n_mels - 1} without c0"
+        _require(self.n_mfcc <= self.n_mels - (not self.c0), "n_mfcc", most, self.n_mfcc)
         _require(0 <= self.fmin < self.fmax, "fmin", f"at least 0 and below fmax={self.fmax:g}", self.fmin)
         _require(self.fmax <= self.sr / 2, "fmax", f"at most half of sr, {self.sr / 2:g}", self.fmax)
         _require(0 <= self.lifter < math.inf, "lifter", "0 (none) or a positive number", self.lifter)
@@ -151,19 +167,42 @@ class MfccSpec:
 
     @property
     def silence(self) -> npt.NDArray[np.float32]:
-        """Return the (n_mfcc,) float32 MFCC of a frame of digital silence."""
+        """Return the (n_mfcc,) float32 MFCC of a frame of digital silence: zeros without c0."""
         silent = np.zeros(self.n_mfcc, dtype=np.float32)
-        # every filter is at the floor, and of a constant the ortho DCT-II leaves c0 = sqrt(n_mels) * constant
-        silent[0] = 10 * math.log10(self.floor) * math.sqrt(self.n_mels) * self.lifter_gains()[0]
+        if self.c0:
+            # every filter is at the floor, and of a constant the ortho DCT-II leaves c0 = sqrt(n_mels) * constant
+            silent[0] = 10 * math.log10(self.floor) * math.sqrt(self.n_mels) * self.coefficient_gains()[0]
         return silent
+
+    @property
+    def orders(self) -> npt.NDArray[np.int64]:
+        """Return the (n_mfcc,) orders of the coefficients kept: 0, 1, ..., or 1, 2, ... without c0."""
+        first = 0 if self.c0 else 1
+        return np.arange(first, first + self.n_mfcc, dtype=np.int64)
 
     def lifter_gains(self) -> npt.NDArray[np.float64]:
         """Return what the lifter multiplies each coefficient by: (n_mfcc,), all 1 without a lifter."""
         if not self.lifter:
             return np.ones(self.n_mfcc)
-        orders = np.arange(1, 1 + self.n_mfcc, dtype=np.float64)
-        gains: npt.NDArray[np.float64] = 1 + self.lifter / 2 * np.sin(np.pi * orders / self.lifter)
+        gains: npt.NDArray[np.float64] = 1 + self.lifter / 2 * np.sin(np.pi * (self.orders + 1.0) / self.lifter)
         return gains
+
+    def coefficient_gains(self) -> npt.NDArray[np.float64]:
+        """Return what stands between the cosine transform of decibels and MFCC.
+
+        Returns
+        -------
+        array [shape=(n_mfcc,)]
+            What each coefficient of the orthonormal DCT-II of the log-mel spectrum in dB is multiplied by: the lifter,
+            and ln(10) / 10 where MFCC are those of the natural logarithm. Divided by it, MFCC are in dB.
+
+        Examples
+        --------
+        >>> MfccSpec(n_mfcc=3, log="ln").coefficient_gains().round(4).tolist()
+        [0.2303, 0.2303, 0.2303]
+        """
+        gains = self.lifter_gains()
+        return gains * (math.log(10) / 10) if self.log == "ln" else gains
 
     def frames_of(self, n_samples: int) -> int:
         """Return how many frames a sound has: one around sample 0 and each further multiple of `hop`."""

@@ -21,9 +21,11 @@ from cepscope.invert.inversion import best_gain_db as best_gain_db
 from cepscope.invert.inversion import librosa_sound as librosa_sound
 from cepscope.invert.inversion import start_sound as start_sound
 from cepscope.invert.matching import LEVELS as LEVELS
+from cepscope.invert.matching import frame_weights as frame_weights
 from cepscope.invert.matching import match as match
 from cepscope.invert.matching import relative_error as relative_error
 from cepscope.invert.refinement import refine as refine
+from cepscope.invert.scores import score_sound as score_sound
 from cepscope.invert.sounds import Sounds as Sounds
 from cepscope.invert.sounds import file_name as file_name
 from cepscope.invert.stft import istft as istft
@@ -31,6 +33,8 @@ from cepscope.invert.stft import sound_length as sound_length
 from cepscope.invert.stft import stft as stft
 from cepscope.invert.synthesis import minimum_phase as minimum_phase
 from cepscope.invert.synthesis import synthesize_voiced as synthesize_voiced
+from cepscope.invert.voice import predict_pitch as predict_pitch
+from cepscope.invert.voice import predict_voicing as predict_voicing
 
 __all__ = [
     "LEVELS",
@@ -38,6 +42,7 @@ __all__ = [
     "Sounds",
     "best_gain_db",
     "file_name",
+    "frame_weights",
     "griffin_lim",
     "istft",
     "librosa_sound",
@@ -46,9 +51,12 @@ __all__ = [
     "mfcc_to_envelope",
     "minimum_phase",
     "pitch_contour",
+    "predict_pitch",
+    "predict_voicing",
     "pulse_times",
     "refine",
     "relative_error",
+    "score_sound",
     "sound_length",
     "start_sound",
     "stft",

@@ -33,9 +33,9 @@ class Bands:
     area_db : array [shape=(n_mels,)]
         Sum of each filter's weights in dB: its level when every bin has power 1.
     dct : array [shape=(n_mfcc, n_mels)]
-        Orthonormal DCT-II.
+        Orthonormal DCT-II, the rows of the orders kept.
     lifter : array [shape=(n_mfcc,)]
-        Factor of each coefficient; ones without a lifter.
+        Factor of each coefficient: its lifter, and ln(10)/10 where logarithms are natural.
     """
 
     weights: Array
@@ -59,9 +59,9 @@ def mel_bands(spec: MfccSpec, dtype: str = "float32") -> Bands:
     spread = hats / np.maximum(cover, 1e-6)
     # bins that no filter sees (0 Hz, Nyquist, beyond fmin and fmax) go with the nearest one seen
     nearest = covered[np.abs(np.arange(cover.size)[:, None] - covered).argmin(axis=1)]
-    dct = scipy.fft.dct(np.eye(spec.n_mels), axis=0, norm="ortho")[: spec.n_mfcc]
+    dct = scipy.fft.dct(np.eye(spec.n_mels), axis=0, norm="ortho")[spec.orders]
     area_db = 10 * np.log10(weights.sum(axis=1))
-    constants = (weights, spread[:, nearest], area_db, dct, spec.lifter_gains())
+    constants = (weights, spread[:, nearest], area_db, dct, spec.coefficient_gains())
     arrays = [np.array(a, dtype=dtype, order="C") for a in constants]
     for array in arrays:
         array.flags.writeable = False

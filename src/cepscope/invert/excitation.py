@@ -78,7 +78,7 @@ def pitch_contour(C: Array, spec: MfccSpec, *, pitch: float = 120.0, span: float
     array [shape=(frames,)]
         Hz.
     """
-    loud = np.asarray(C[0], np.float64)
+    loud = np.asarray(C[0], np.float64) if spec.c0 else np.zeros(C.shape[-1])
     half = max(1, round(0.07 * spec.sr / spec.hop))  # smooth over 0.15 s: syllables, not phones
     kernel = np.hanning(2 * half + 3)[1:-1]
     smooth = np.convolve(np.pad(loud, half, mode="edge"), kernel / kernel.sum(), mode="valid")

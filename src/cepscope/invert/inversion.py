@@ -205,7 +205,10 @@ def best_gain_db(y: npt.ArrayLike, C: npt.ArrayLike, spec: MfccSpec) -> float:
     """Return the gain in dB that brings the MFCC of a sound [shape=(samples,)] nearest to `C` [shape=(n_mfcc, frames)].
 
     Were there no floor, this would be c0's mean offset; bands at the floor do not follow the gain, so it is searched.
+    Without c0 a pattern asks for no level, and the gain is 0 dB.
     """
+    if not spec.c0:
+        return 0.0
     bands = mel_bands(spec)
     power = mel_power(np.asarray(y, np.float32), spec)
     wanted = (np.asarray(C) / bands.lifter[:, None]).astype(np.float32)
@@ -239,8 +242,8 @@ def _invert_one(
 def _sound(target: npt.NDArray[np.float64], spec: MfccSpec, way: _Way, rng: np.random.Generator) -> FloatArray:
     frames = target.shape[-1]
     samples = sound_length(frames, spec)
-    if mfcc_to_log_mel(target, spec).max() <= 10 * np.log10(spec.floor) + 0.01:
-        return np.zeros(samples, np.float32)  # nothing above the floor: the pattern of silence
+    if _is_silent(target, spec):
+        return np.zeros(samples, np.float32)
     if way.method == "librosa":
         return at_level(librosa_sound(target, spec, rng=rng), way.level)
     wide = np.pad(target, ((0, 0), (EDGE, EDGE)), mode="edge")
@@ -249,6 +252,13 @@ def _sound(target: npt.NDArray[np.float64], spec: MfccSpec, way: _Way, rng: np.r
     sound = sound[EDGE * spec.hop : EDGE * spec.hop + samples]
     sound, _ = match(sound, target, spec, iterations=way.iterations, level=way.level)
     return refine(sound, target, spec, steps=way.refine_steps, level=way.level)
+
+
+def _is_silent(target: npt.NDArray[np.float64], spec: MfccSpec) -> bool:
+    """Say whether a pattern asks for nothing above the floor; without c0 silence is flat frames."""
+    if not spec.c0:
+        return bool(np.abs(target - spec.silence[:, None]).max() < 0.01)
+    return bool(mfcc_to_log_mel(target, spec).max() <= 10 * np.log10(spec.floor) + 0.01)
 
 
 def _targets(

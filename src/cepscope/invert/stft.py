@@ -25,6 +25,8 @@ from cepscope.features import MfccSpec
 
 Array = npt.NDArray[Any]
 
+LEAST_POWER = 1e-12  # of the window at a sample, relative: below it no frame says anything of the sample
+
 
 @lru_cache(maxsize=32)
 def analysis_window(spec: MfccSpec, dtype: str = "float32") -> Array:
@@ -60,7 +62,7 @@ def stft(y: Array, spec: MfccSpec) -> Array:
     return np.swapaxes(scipy.fft.rfft(buffer, axis=-1), -1, -2)
 
 
-def istft(X: Array, spec: MfccSpec, samples: int) -> Array:
+def istft(X: Array, spec: MfccSpec, samples: int, *, weights: Array | None = None) -> Array:
     """Return the sound whose transform is nearest to `X` in the least-squares sense.
 
     Parameters
@@ -69,6 +71,8 @@ def istft(X: Array, spec: MfccSpec, samples: int) -> Array:
     spec : MfccSpec
     samples : int
         Length of the result; ``1 + samples // hop`` must be the number of frames.
+    weights : array [shape=(frames,)], optional
+        What the squared distance of each frame counts, all above 0; by default 1.
 
     Returns
     -------
@@ -80,7 +84,11 @@ def istft(X: Array, spec: MfccSpec, samples: int) -> Array:
     left = (spec.n_fft - spec.win) // 2
     segments = scipy.fft.irfft(np.swapaxes(X, -1, -2), n=spec.n_fft, axis=-1)[..., left : left + spec.win]
     window = analysis_window(spec, segments.dtype.name)
-    return _overlap_add(segments * window, spec, samples) / _window_power(spec, samples, segments.dtype.name)
+    if weights is None:
+        return _overlap_add(segments * window, spec, samples) / _window_power(spec, samples, segments.dtype.name)
+    each = np.asarray(weights / np.max(weights), segments.dtype)[:, None]
+    power = _overlap_add(window**2 * each, spec, samples)
+    return _overlap_add(segments * window * each, spec, samples) / np.where(power > LEAST_POWER, power, 1)
 
 
 def stft_adjoint(G: Array, spec: MfccSpec, samples: int) -> Array:

@@ -79,7 +79,7 @@ class WeightedPrior:
 
 @dataclass(frozen=True)
 class Quefrency:
-    """Roughness of the log-mel spectrum: the mean of ``k^2 |c_k|^2`` over coefficients k and frames.
+    """Roughness of the log-mel spectrum: the mean of ``k^2 |c_k|^2`` over orders k and frames.
 
     By Parseval's theorem for the cosine transform this is the energy of the slope of the log-mel spectrum along
     frequency, so a small value means a smooth spectral envelope.
@@ -89,16 +89,18 @@ class Quefrency:
     mean : array [shape=(n_mfcc,)]
     decoder : array [shape=(n_mfcc, rows)]
         Undo scaling or whitening, and the lifter: C = decoder @ x + mean.
+    orders : array [shape=(n_mfcc,)]
+        Of the coefficients.
     """
 
     mean: FloatArray
     decoder: FloatArray
+    orders: npt.NDArray[np.int64]
 
     def __call__(self, x: Any) -> Any:
         """Score patterns (n, rows, frames): (n,)."""
-        order = np.arange(len(self.mean), dtype=np.float32)[:, None]
         cepstrum = tf.matmul(self.decoder, x) + self.mean[:, None]
-        return tf.reduce_mean((order * cepstrum) ** 2, axis=[1, 2])
+        return tf.reduce_mean((self.orders.astype(np.float32)[:, None] * cepstrum) ** 2, axis=[1, 2])
 
 
 @dataclass(frozen=True)
@@ -209,9 +211,9 @@ def typical(score: Prior, x: FloatArray) -> Typical:
 
 
 def _quefrency(patches: Patches, _model: Any, _reach: Any) -> Prior:
-    gains = patches.spec.lifter_gains()
+    gains = patches.spec.coefficient_gains()
     mean, decoder = patches.scaler.mean / gains, patches.scaler.decoder / gains[:, None]
-    return Quefrency(mean.astype(np.float32), decoder.astype(np.float32))
+    return Quefrency(mean.astype(np.float32), decoder.astype(np.float32), patches.spec.orders)
 
 
 def _mahalanobis(patches: Patches, _model: Any, _reach: Any) -> Prior:

@@ -140,7 +140,8 @@ def unit_view(card: UnitCard, content: ReportContent, ids: Ids, media: Media, cl
         "seconds": len(card.audio) / card.sr,
         "hertz": axis_ticks(card.sr / 2, 4, up=True),
         "coefficients": [
-            (_share(1 - (k + 0.5) / content.spec.n_mfcc), str(k)) for k in range(0, content.spec.n_mfcc, 5)
+            (_share(1 - (k + 0.5) / content.spec.n_mfcc), str(content.spec.orders[k]))
+            for k in range(0, content.spec.n_mfcc, 5)
         ],
         "times": axis_ticks(len(card.audio) / card.sr, 4),
         "scores": [

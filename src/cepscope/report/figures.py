@@ -80,7 +80,13 @@ def draw_map(
 def draw_mfcc(axes: Any, x: npt.NDArray[np.float64], spec: MfccSpec | None, limit: float) -> Any:
     """Draw an MFCC patch from minus to plus `limit` over time in s, or over frames if `spec` is None."""
     hop = spec.hop / spec.sr if spec else 1.0
-    extent = (-hop / 2, (x.shape[1] - 0.5) * hop, -0.5, x.shape[0] - 0.5)  # a frame is centred at its time
+    first = int(spec.orders[0]) if spec else 0
+    extent = (
+        -hop / 2,
+        (x.shape[1] - 0.5) * hop,
+        first - 0.5,
+        first + x.shape[0] - 0.5,
+    )  # a frame is centred at its time
     image = draw_map(axes, x, extent, colours=DIVERGING, low=-limit, high=limit)
     axes.set(xlabel=TIME if spec else FRAME, ylabel=COEFFICIENT)
     return image
