@@ -337,7 +337,7 @@ def test_silence_stays_silence() -> None:
 )
 def test_loudness_of_any_sound_never_clips(y: npt.NDArray[np.float32], sr: int, lufs: float, peak: float) -> None:
     assert loudness(y, sr) < np.inf
-    moved, gain = at_loudness(y, sr, lufs, peak)
+    moved, gain = at_loudness(y, sr, lufs=lufs, peak=peak)
     assert np.isfinite(moved).all()
     assert np.abs(moved).max() <= np.float32(peak)
     assert 0 < gain < np.inf

@@ -191,7 +191,7 @@ def loudness(y: npt.ArrayLike, sr: int) -> float:
     return _loudness(_one_sound(y), sr)
 
 
-def at_loudness(y: npt.ArrayLike, sr: int, lufs: float = -23.0, peak: float = 0.89) -> tuple[FloatArray, float]:
+def at_loudness(y: npt.ArrayLike, sr: int, *, lufs: float = -23.0, peak: float = 0.89) -> tuple[FloatArray, float]:
     """Bring a sound to a loudness, so that sounds can be compared by ear, without clipping it.
 
     Parameters

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import cepscope as cs
-from cepscope.audio import condition, read_audio
+from cepscope.audio import condition, loudness, read_audio
 from cepscope.errors import DataError, ParameterError
 from cepscope.features import MfccSpec, mfcc
 from cepscope.invert import METHODS, Sounds, relative_error
@@ -190,6 +190,18 @@ def test_sounds_slice_play_and_save(voiced: Sounds, tmp_path: Path) -> None:
     alike = Sounds(**{**vars(some), "names": ("a:1", "a-1", "<b>")})
     assert [path.name for path in alike.save_wavs(tmp_path)] == ["a-1.wav", "a-1-2.wav", "-b-.wav"]
     assert "&lt;b&gt;" in alike._repr_html_()
+
+
+def test_equally_loud_sounds_keep_their_level_in_the_gain(voiced: Sounds) -> None:
+    quiet = voiced.at_loudness(-33)
+    heard = [loudness(y, 8000) for y in quiet.audio]
+    np.testing.assert_allclose(heard, -33, atol=0.05)
+    np.testing.assert_allclose(
+        quiet.audio / quiet.gain[:, None], voiced.audio / voiced.gain[:, None], rtol=1e-4, atol=1e-6
+    )
+    loud = voiced.at_loudness(0)  # more than peaks allow
+    assert np.abs(loud.audio).max() <= PEAK + 1e-6
+    assert all(loudness(y, 8000) < 0 for y in loud.audio)
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from cepscope.audio import to_wav_bytes, write_wav
+from cepscope.audio import at_loudness, to_wav_bytes, write_wav
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -69,6 +69,22 @@ class Sounds:
             level=self.level,
             seed=self.seed,
         )
+
+    def at_loudness(self, lufs: float = -23.0) -> Sounds:
+        """Return the same sounds equally loud, for listening; a sound whose peak forbids it stays quieter.
+
+        Parameters
+        ----------
+        lufs : float
+            Loudness after ITU-R BS.1770-4, see `cepscope.audio.at_loudness`.
+
+        Returns
+        -------
+        Sounds
+            With `gain` adapted, so that ``audio / gain`` still has the level that its pattern asks for.
+        """
+        audio, factors = zip(*(at_loudness(y, self.sr, lufs=lufs) for y in self.audio), strict=True)
+        return replace(self, audio=np.stack(audio), gain=self.gain * np.array(factors, np.float32))
 
     def save_wavs(self, folder: str | Path) -> list[Path]:
         """Write one wav a sound, named by `file_name` (numbered if two are alike); return the paths in order."""
