@@ -147,7 +147,8 @@ def match(
 
 def frame_weights(C: Array, spec: MfccSpec, weighting: float) -> Array:
     """Return the inverse of each frame's wanted power to the power of `weighting` [shape=(frames,)], the loudest 1."""
-    level = mfcc_to_log_mel(C, spec).astype(np.float64).max(axis=0)  # dB; sums follow the loudest band
+    log_mel = mfcc_to_log_mel(C, spec).astype(np.float64)
+    level = 10 * np.log10(np.mean(10 ** ((log_mel - log_mel.max()) / 10), axis=0) + 1e-30)  # dB
     down = np.minimum(level.max() - level, QUIETEST_DB)
     weights: Array = (10 ** (weighting * down / 10)).astype(np.float32)
     return weights
