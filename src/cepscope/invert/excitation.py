@@ -53,9 +53,9 @@ def voicing(
     low_hz = min(low_hz, high_hz)
     low = level[centres <= max(low_hz, float(centres[0]))]
     high = level[centres >= high_hz]
-    tilt = _mean_power_db(low) - _mean_power_db(high)
-    loud = _mean_power_db(level)
-    voiced = _sigmoid((tilt - tilt_db) / 3.0) * _sigmoid((loud - loud.max() + depth_db) / 3.0)
+    tilt = mean_power_db(low) - mean_power_db(high)
+    loud = mean_power_db(level)
+    voiced = sigmoid((tilt - tilt_db) / 3.0) * sigmoid((loud - loud.max() + depth_db) / 3.0)
     return np.convolve(np.pad(voiced, 1, mode="edge"), np.full(3, 1 / 3), mode="valid")
 
 
@@ -115,11 +115,13 @@ def pulse_times(f0: Array, spec: MfccSpec, samples: int, *, rng: np.random.Gener
     return np.interp(whole, phase, np.arange(samples)) if samples else whole
 
 
-def _mean_power_db(level: Array) -> Array:
+def mean_power_db(level: Array) -> Array:
+    """Return the mean power of each frame [shape=(frames,)] of levels [shape=(bands, frames)], all in dB."""
     power: Array = 10 * np.log10(np.mean(10.0 ** (level / 10), axis=0) + 1e-30)
     return power
 
 
-def _sigmoid(x: Array) -> Array:
+def sigmoid(x: Array) -> Array:
+    """Return the logistic function, without overflow."""
     value: Array = 1 / (1 + np.exp(-np.clip(x, -30, 30)))
     return value

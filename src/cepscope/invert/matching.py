@@ -22,6 +22,7 @@ from cepscope.audio import condition
 from cepscope.errors import DataError, ParameterError
 from cepscope.features import MfccSpec, mfcc_to_log_mel
 from cepscope.invert.envelope import mel_bands
+from cepscope.invert.excitation import mean_power_db
 from cepscope.invert.stft import istft, stft
 
 Array = npt.NDArray[Any]
@@ -148,7 +149,7 @@ def match(
 def frame_weights(C: Array, spec: MfccSpec, weighting: float) -> Array:
     """Return the inverse of each frame's wanted power to the power of `weighting` [shape=(frames,)], the loudest 1."""
     log_mel = mfcc_to_log_mel(C, spec).astype(np.float64)
-    level = 10 * np.log10(np.mean(10 ** ((log_mel - log_mel.max()) / 10), axis=0) + 1e-30)  # dB
+    level = mean_power_db(log_mel - log_mel.max())
     down = np.minimum(level.max() - level, QUIETEST_DB)
     weights: Array = (10 ** (weighting * down / 10)).astype(np.float32)
     return weights

@@ -49,7 +49,7 @@ def coefficient_rmse(got: npt.ArrayLike, wanted: npt.ArrayLike) -> Array:
     array [shape=(n_mfcc,)]
         Root mean square over time of ``got - wanted``, divided by the standard deviation over time of `wanted`: 0 is
         exact, 1 as wrong as that coefficient's mean. One that is constant in time (to a millionth of its size) has no
-        movement to compare with and counts in units of 1 dB, that of the coefficients themselves. Always finite.
+        movement to compare with and counts in the unit of the coefficients themselves. Always finite.
 
     Raises
     ------

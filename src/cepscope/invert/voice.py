@@ -24,6 +24,7 @@ import numpy.typing as npt
 from cepscope.errors import DataError, ParameterError
 from cepscope.features import MfccSpec, mfcc_to_log_mel
 from cepscope.invert.envelope import mel_bands
+from cepscope.invert.excitation import sigmoid
 
 Array = npt.NDArray[Any]
 
@@ -224,7 +225,7 @@ def has_long_window(spec: MfccSpec) -> bool:
 
 def voicing_of(model: VoiceModel, z: Array, spec: MfccSpec) -> Array:
     """Return the voicing (frames,) of standardised coefficients."""
-    chance = _sigmoid(model.slope * model.voicing(voicing_features(z, spec)) + model.offset)
+    chance = sigmoid(model.slope * model.voicing(voicing_features(z, spec)) + model.offset)
     return np.clip(_smooth(chance, np.ones(chance.size), _SMOOTH_VOICING, spec), 0.0, 1.0)
 
 
@@ -333,8 +334,3 @@ def _smooth(values: Array, weight: Array, sigma: float, spec: MfccSpec) -> Array
     total = scipy.ndimage.correlate1d(values * weight, kernel, axis=-1, mode="constant")
     mean: Array = total / scipy.ndimage.correlate1d(weight, kernel, axis=-1, mode="constant")
     return mean
-
-
-def _sigmoid(x: Array) -> Array:
-    value: Array = 1 / (1 + np.exp(-np.clip(x, -30, 30)))
-    return value
