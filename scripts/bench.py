@@ -3,6 +3,8 @@
     pip install -e '.[bench]'
     python scripts/bench.py train --json
     python scripts/bench.py maximize --json
+    python scripts/bench.py invert --json
+    python scripts/bench.py invert-more --json
 
 Install a PyTorch for CPUs: triton, which comes with the builds for GPUs, brings an LLVM that aborts beside that of
 TensorFlow.
@@ -256,9 +258,9 @@ def bench_train(rounds: int, only: list[str], say: Callable[[str], None]) -> dic
 def main() -> None:
     """Parse the command line and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train", "maximize"])
+    parser.add_argument("what", choices=["train", "maximize", "invert", "invert-more"])
     parser.add_argument("--json", action="store_true", help="print JSON to stdout, and what is going on to stderr")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="of each figure that is a median")
     parser.add_argument(
         "--only", action="append", default=[], choices=list(SHAPES), help="train this shape; may be repeated"
     )
@@ -272,9 +274,13 @@ def main() -> None:
 
     if options.what == "train":
         found = bench_train(options.rounds, options.only, say)
-    else:
+    elif options.what == "maximize":
         found = bench_maximize(options.rounds, say)
-    if options.json:
+    else:
+        from bench_invert import bench_invert, bench_invert_more
+
+        found = bench_invert(options.rounds, say) if options.what == "invert" else bench_invert_more()
+    if options.json or options.what.startswith("invert"):
         print(json.dumps(found, indent=1))
 
 

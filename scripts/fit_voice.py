@@ -27,7 +27,6 @@ import scipy.fft
 
 from cepscope.audio import read_audio, resample
 from cepscope.features import MfccSpec, log_mel
-from cepscope.invert.excitation import pitch_contour, voicing
 from cepscope.invert.voice import (
     REFERENCE,
     Regression,
@@ -64,7 +63,7 @@ PIECES = (60.0, 0.6, 60.0, 0.25)  # seconds: patterns are short, and know only t
 NOISES = 40  # sounds without any voice: in speech alone what is loud is voiced
 
 # "known": by the model in the file, which has heard other takes of FSDD's speakers
-METHODS = ("model", "known", "heuristic", "constant")
+METHODS = ("model", "known", "constant")
 
 TESTED = {
     "8 kHz, 64 mels, 13": MfccSpec(sr=8000, n_fft=512, n_mels=64, n_mfcc=13),
@@ -422,7 +421,7 @@ def test(
     others
         Models to use for some speakers.
     constant
-        Hz that the heuristic contour is centred on and that a constant pitch has.
+        Hz that a constant pitch has.
     """
     results = []
     for name, spec in TESTED.items():
@@ -433,9 +432,9 @@ def test(
                 hz = clip.truth(spec, C.shape[1])
                 chance, contour = predict(choose(others.get(clip.speaker, models), spec), C, spec)
                 known_chance, known_contour = predict(choose(models, spec), C, spec)
-                contours = (contour, known_contour, pitch_contour(C, spec, pitch=constant), np.full(hz.size, constant))
+                contours = (contour, known_contour, np.full(hz.size, constant))
                 voiced.append(hz > 0)
-                right.append([(v > 0.5) == voiced[-1] for v in (chance, known_chance, voicing(C, spec))])
+                right.append([(v > 0.5) == voiced[-1] for v in (chance, known_chance)])
                 off.append([np.abs(12 * np.log2(f[hz > 0] / hz[hz > 0])) for f in contours])
             share = float(np.concatenate(voiced).mean())
             accuracies = [*np.concatenate(right, axis=1).mean(axis=1), max(share, 1 - share)]

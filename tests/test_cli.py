@@ -23,7 +23,7 @@ SMALL = [
     word
     for setting in (
         "features.sr=8000", "features.frames=48", "model.filters=[3, 4]", "train.pretrain_epochs=1",
-        "train.epochs=2", "maximize.steps=4", "invert.iterations=1", "invert.refine_steps=0",
+        "train.epochs=2", "maximize.steps=4", "invert.method=fast",
     )
     for word in ("--set", setting)
 ]  # fmt: skip

@@ -66,7 +66,7 @@ def test_an_unknown_variable_of_a_section_names_the_nearest() -> None:
         ("train.epochs=many", r"train.epochs must be a whole number. Received: \"many\""),
         ("train.epochs=2.5", "train.epochs must be a whole number"),
         ("seed=-1", "seed must be greater than or equal to 0. Received: -1"),
-        ("invert.method=sung", "'voiced', 'neutral' or 'librosa'"),
+        ("invert.method=sung", "'accurate', 'fast', 'neutral' or 'librosa'"),
         ("maximize.layers=crbm1", "maximize.layers must be 'all' or a list of layers"),
         ("model.filters=[8]", "one entry a layer. Received: 1, 2 and 2"),
         ("model.kernel_sizes=[[5, 5], [3]]", r"entry 1.*pair of whole numbers"),

@@ -19,7 +19,7 @@ from cepscope.pipeline.ledger import Ledger, code_version, run_folder
 
 SMALL = (
     "features.sr=8000", "features.frames=48", "model.filters=[3, 4]", "train.pretrain_epochs=1", "train.epochs=2",
-    "maximize.steps=4", "invert.iterations=1", "invert.refine_steps=0", "report.exemplars=2",
+    "maximize.steps=4", "invert.method=fast", "report.exemplars=2",
 )  # fmt: skip
 UNITS = [f"crbm1-{i}" for i in range(3)] + [f"crbm2-{i}" for i in range(4)] + [f"logits-{i}" for i in range(2)]
 

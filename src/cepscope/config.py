@@ -165,11 +165,14 @@ class MaximizeConfig(_Section):
 class InvertConfig(_Section):
     """The way to sound; see `cepscope.invert.inversion.invert`."""
 
-    method: Literal["voiced", "neutral", "librosa"] = "voiced"
+    method: Literal["accurate", "fast", "neutral", "librosa"] = "accurate"
     level: Literal["full_scale", "free"] = "full_scale"
-    iterations: NaturalNumber = 20
-    refine_steps: NaturalNumber = 20
-    pitch: Annotated[float, Field(ge=20, allow_inf_nan=False)] = 120.0
+    excitation: Literal["predicted", "voiced", "whispered"] = "predicted"
+    pitch: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # Hz; 0: predicted
+
+    def arguments(self) -> dict[str, Any]:
+        """Return them as `invert` takes them."""
+        return self.model_dump() | {"pitch": self.pitch or None}
 
 
 class ReportConfig(_Section):

@@ -9,7 +9,7 @@ import pytest
 from cepscope.errors import DataError
 from cepscope.features import MfccSpec, log_mel
 from cepscope.invert.matching import mel_power, power_to_db
-from cepscope.invert.stft import istft, istft_adjoint, sound_length, stft, stft_adjoint
+from cepscope.invert.stft import Inverse, istft, sound_length, stft, stft_adjoint
 
 SPECS = [
     MfccSpec(sr=8000),
@@ -74,7 +74,9 @@ def test_adjoints(spec: MfccSpec) -> None:
         return float(np.sum(a.real * b.real + a.imag * b.imag))
 
     assert inner(stft(y, spec), G) == pytest.approx(float(y @ stft_adjoint(G, spec, samples)), rel=1e-10)
-    assert float(istft(G, spec, samples) @ g) == pytest.approx(inner(G, istft_adjoint(g, spec)), rel=1e-10)
+    for weights in (None, rng.uniform(0.1, 10, 9)):
+        inverse = Inverse(spec, samples, weights=weights, dtype="float64")
+        assert float(inverse(G) @ g) == pytest.approx(inner(G, inverse.adjoint(g)), rel=1e-10)
 
 
 @pytest.mark.parametrize("top_db", [np.inf, 40.0])

@@ -49,7 +49,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable result on
 class Method(StrEnum):
     """How MFCCs become sound."""
 
-    voiced = "voiced"
+    accurate = "accurate"
+    fast = "fast"
     neutral = "neutral"
     librosa = "librosa"
 
@@ -200,8 +201,10 @@ def maximize(folder: Run, set_: Set = None, seed: Seed = None) -> None:
 def invert(
     source: Annotated[Path, typer.Argument(help="Folder of a run, or a .npy or .npz of unscaled MFCCs.")],
     out: Annotated[Path | None, typer.Option("--out", help="For arrays: the .wav, or a folder for several.")] = None,
-    method: Annotated[Method | None, typer.Option("--method", help="How.", show_default="voiced")] = None,
-    pitch: Annotated[float | None, typer.Option("--pitch", help="Of the voice, in Hz.", show_default="120")] = None,
+    method: Annotated[Method | None, typer.Option("--method", help="How.", show_default="accurate")] = None,
+    pitch: Annotated[
+        float | None, typer.Option("--pitch", help="Of the voice, in Hz.", show_default="predicted")
+    ] = None,
     config: Annotated[Path | None, typer.Option("--spec", help="For arrays: TOML with a [features] section.")] = None,
     sr: Annotated[int | None, typer.Option("--sr", help="For arrays: sampling rate in Hz.")] = None,
     set_: Set = None,

@@ -62,7 +62,7 @@ def invert_array(
     sounds = {}
     with console.progress() as bars:
         for done, (name, values) in enumerate(arrays.items(), start=1):
-            found = invert_mfcc(values, spec, **settings.invert.model_dump(), seed=settings.seed)
+            found = invert_mfcc(values, spec, **settings.invert.arguments(), seed=settings.seed)
             for i, audio in enumerate(found.audio):
                 sounds[name if len(found) == 1 else f"{name}-{i}"] = audio
             bars.update("invert", done, len(arrays))

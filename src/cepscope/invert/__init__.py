@@ -12,22 +12,26 @@ from typing import Any
 
 from cepscope.invert.envelope import log_mel_to_envelope as log_mel_to_envelope
 from cepscope.invert.envelope import mfcc_to_envelope as mfcc_to_envelope
-from cepscope.invert.excitation import pitch_contour as pitch_contour
+from cepscope.invert.excitation import EXCITATIONS as EXCITATIONS
+from cepscope.invert.excitation import excite as excite
 from cepscope.invert.excitation import pulse_times as pulse_times
-from cepscope.invert.excitation import voicing as voicing
+from cepscope.invert.gain import best_gain_db as best_gain_db
 from cepscope.invert.griffinlim import griffin_lim as griffin_lim
 from cepscope.invert.inversion import METHODS as METHODS
-from cepscope.invert.inversion import best_gain_db as best_gain_db
+from cepscope.invert.inversion import RECIPES as RECIPES
+from cepscope.invert.inversion import Recipe as Recipe
 from cepscope.invert.inversion import librosa_sound as librosa_sound
 from cepscope.invert.inversion import start_sound as start_sound
 from cepscope.invert.matching import LEVELS as LEVELS
 from cepscope.invert.matching import frame_weights as frame_weights
 from cepscope.invert.matching import match as match
 from cepscope.invert.matching import relative_error as relative_error
+from cepscope.invert.pitch import track_pitch as track_pitch
 from cepscope.invert.refinement import refine as refine
 from cepscope.invert.scores import score_sound as score_sound
 from cepscope.invert.sounds import Sounds as Sounds
 from cepscope.invert.sounds import file_name as file_name
+from cepscope.invert.spectrum import mel_to_spectrum as mel_to_spectrum
 from cepscope.invert.stft import istft as istft
 from cepscope.invert.stft import sound_length as sound_length
 from cepscope.invert.stft import stft as stft
@@ -37,10 +41,14 @@ from cepscope.invert.voice import predict_pitch as predict_pitch
 from cepscope.invert.voice import predict_voicing as predict_voicing
 
 __all__ = [
+    "EXCITATIONS",
     "LEVELS",
     "METHODS",
+    "RECIPES",
+    "Recipe",
     "Sounds",
     "best_gain_db",
+    "excite",
     "file_name",
     "frame_weights",
     "griffin_lim",
@@ -48,9 +56,9 @@ __all__ = [
     "librosa_sound",
     "log_mel_to_envelope",
     "match",
+    "mel_to_spectrum",
     "mfcc_to_envelope",
     "minimum_phase",
-    "pitch_contour",
     "predict_pitch",
     "predict_voicing",
     "pulse_times",
@@ -61,7 +69,7 @@ __all__ = [
     "start_sound",
     "stft",
     "synthesize_voiced",
-    "voicing",
+    "track_pitch",
 ]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cepscope.features import MfccSpec
-from cepscope.invert.stft import istft, stft
+from cepscope.invert.stft import Inverse, stft
 
 Array = npt.NDArray[Any]
 
@@ -24,7 +24,7 @@ def griffin_lim(
     samples: int,
     *,
     rng: np.random.Generator,
-    iterations: int = 16,
+    iterations: int = 32,
     momentum: float = 0.99,
 ) -> Array:
     """Find a sound with this magnitude spectrogram, from random phases.
@@ -49,10 +49,11 @@ def griffin_lim(
     magnitude = np.asarray(magnitude, np.float32)
     phase = np.exp(2j * np.pi * rng.random(magnitude.shape)).astype(np.complex64)
     previous = np.zeros_like(phase)
+    inverse = Inverse(spec, samples)
     weight = np.float32(momentum / (1 + momentum))
     for _ in range(iterations):
-        consistent = stft(istft(magnitude * phase, spec, samples), spec)
+        consistent = stft(inverse(magnitude * phase), spec)
         ahead = consistent - weight * previous
         previous = consistent
         phase = ahead / np.maximum(np.abs(ahead), np.float32(1e-16))
-    return istft(magnitude * phase, spec, samples)
+    return inverse(magnitude * phase)

@@ -1,7 +1,8 @@
 """MFCC to sound: the whole chain.
 
-Envelope, excitation and synthesis (or Griffin-Lim phases) give a start; `match` and `refine` make its MFCC those of the
-pattern, on exactly the samples, frames and level that a later extraction will see.
+A first sound, spoken by a synthetic voice or with phases from Griffin-Lim, has about the envelope that the pattern asks
+for; `match` and `refine` make its MFCC those of the pattern, on exactly the samples, frames and level that a later
+extraction will see.
 """
 
 from __future__ import annotations
@@ -10,36 +11,70 @@ import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import joblib
 import numpy as np
 import numpy.typing as npt
-import scipy.optimize
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from cepscope.audio import condition
 from cepscope.errors import DataError, ParameterError
 from cepscope.features import MfccSpec, mfcc, mfcc_to_log_mel
-from cepscope.invert.envelope import log_mel_to_envelope, mel_bands
-from cepscope.invert.excitation import pitch_contour, voicing
+from cepscope.invert.envelope import log_mel_to_envelope
+from cepscope.invert.excitation import EXCITATIONS, Excitation, excite
+from cepscope.invert.gain import best_gain_db
 from cepscope.invert.griffinlim import griffin_lim
-from cepscope.invert.matching import LEVELS, Level, at_level, match, mel_power, power_to_db, relative_error
+from cepscope.invert.matching import LEVELS, Level, at_level, match, relative_error
 from cepscope.invert.refinement import refine
 from cepscope.invert.sounds import Sounds
-from cepscope.invert.stft import analysis_window, sound_length
+from cepscope.invert.spectrum import mel_to_spectrum
+from cepscope.invert.stft import sound_length
 from cepscope.invert.synthesis import synthesize_voiced
 
+Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
-Method = Literal["voiced", "neutral", "librosa"]
+Method = Literal["accurate", "fast", "neutral", "librosa"]
 
-METHODS: tuple[Method, ...] = ("voiced", "neutral", "librosa")
 PEAK = 0.89  # of exported sounds, -1 dB of full scale: leaves room for the player's own filters
 EDGE = 6  # frames that a pattern is continued by on both sides: patterns end abruptly, voices do not
 LOUDEST = 100.0  # dB of mel power that synthesis starts from at most; unnatural patterns ask for hundreds
 LARGEST = 1e6  # of a coefficient
+LOWEST_PITCH = 20.0  # Hz
 HIGHEST = 1e9  # peak at the level that a pattern asks for; its MFCC stay within float32
+RESOLVED = 160.0  # Hz: coefficients that tell ripples this narrow from each other see the harmonics of a voice
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a method works.
+
+    Attributes
+    ----------
+    voice : bool
+        Whether a voice speaks the first sound; otherwise Griffin-Lim finds phases for it.
+    wide : int
+        Steps of `match` while the pattern's edges are continued.
+    iterations : int
+        Steps of `match` on the pattern itself.
+    refine_steps : int
+        Steps of `refine` at most.
+    """
+
+    voice: bool
+    wide: int
+    iterations: int
+    refine_steps: int
+
+
+RECIPES: dict[str, Recipe] = {
+    "accurate": Recipe(voice=True, wide=4, iterations=8, refine_steps=30),
+    "fast": Recipe(voice=True, wide=2, iterations=6, refine_steps=0),
+    "neutral": Recipe(voice=False, wide=4, iterations=8, refine_steps=30),
+}
+METHODS: tuple[Method, ...] = ("accurate", "fast", "neutral", "librosa")
 
 
 @runtime_checkable
@@ -58,21 +93,35 @@ class _Way:
 
     method: Method
     level: Level
-    iterations: int
-    refine_steps: int
-    pitch: float
+    excitation: Excitation
+    pitch: float | None
+    iterations: int | None
+    refine_steps: int | None
     seed: int
+
+    @property
+    def recipe(self) -> Recipe:
+        """The method's, with the steps that were asked for."""
+        own = RECIPES[self.method]
+        return Recipe(
+            voice=own.voice,
+            wide=own.wide if self.iterations is None else min(own.wide, self.iterations),
+            iterations=own.iterations if self.iterations is None else self.iterations,
+            refine_steps=own.refine_steps if self.refine_steps is None else self.refine_steps,
+        )
 
 
 def invert(
     patterns: HasMfcc | npt.ArrayLike,
     spec: MfccSpec | None = None,
     *,
-    method: Method = "voiced",
+    method: Method = "accurate",
     level: Level = "full_scale",
-    iterations: int = 20,
-    refine_steps: int = 20,
-    pitch: float = 120.0,
+    excitation: Excitation = "predicted",
+    pitch: float | None = None,
+    f0: npt.ArrayLike | None = None,
+    iterations: int | None = None,
+    refine_steps: int | None = None,
     names: Sequence[str] | None = None,
     indices: Sequence[int] | None = None,
     seed: int = 0,
@@ -87,17 +136,24 @@ def invert(
         Unscaled MFCC; leading axes become one axis of sounds.
     spec : MfccSpec
         Their front end; patterns bring their own.
-    method : {"voiced", "neutral", "librosa"}
-        A voice (minimum-phase synthesis, then matching); Griffin-Lim phases (sounds whispered), then matching; or
-        librosa.feature.inverse without matching, for reference.
+    method : {"accurate", "fast", "neutral", "librosa"}
+        A voice (minimum-phase synthesis), matched and refined; the same, matched in a few steps; Griffin-Lim phases
+        (sounds whispered), matched and refined; or librosa.feature.inverse without matching, for reference. Where the
+        coefficients resolve the harmonics of a voice and `f0` is not given, all take the phases of Griffin-Lim: a
+        made-up pitch would contradict them.
     level : {"full_scale", "free"}
         Match what will be extracted from the sound at full scale, or at whatever level the pattern asks for.
-    iterations : int
-        Steps of `match`; a quarter as many more are spent on the sound before its edges are cut.
-    refine_steps : int
-        Steps of `refine`.
-    pitch : float
-        Of the voice, Hz.
+    excitation : {"predicted", "voiced", "whispered"}
+        Of the voice: voiced where the pattern looks so, all voiced, or all noise.
+    pitch : float, optional
+        Mean pitch of the voice, Hz; by default predicted from the pattern.
+    f0 : array [shape=(..., frames)], optional
+        Pitch contour of each pattern, Hz, 0 where unvoiced, as `track_pitch` finds it in a recording; in place of
+        `excitation` and `pitch`.
+    iterations : int, optional
+        Steps of `match` in place of the method's.
+    refine_steps : int, optional
+        Steps of `refine` in place of the method's.
     names : sequence of str, optional
         Default: the patterns' own (``names`` or ``units``), else ``sound:0`` and so on.
     indices : sequence of int, optional
@@ -118,7 +174,7 @@ def invert(
     Raises
     ------
     ParameterError
-        If a setting is out of range, or the array does not fit the front end.
+        If a setting is out of range, or an array does not fit the front end.
     DataError
         If MFCC are not finite, or far beyond any sound.
 
@@ -131,15 +187,16 @@ def invert(
     """
     targets, spec, names = _targets(patterns, spec, names)
     numbers = list(range(len(targets))) if indices is None else [int(i) for i in indices]
-    way = _Way(method, level, iterations, refine_steps, pitch, seed)
+    way = _Way(method, level, excitation, pitch, iterations, refine_steps, seed)
     _check(way, spec, numbers, len(targets), workers)
-    jobs = zip(targets, numbers, strict=True)
+    contours = _contours(f0, targets, spec)
+    jobs = zip(targets, contours, numbers, strict=True)
     results: list[tuple[FloatArray, float, float, float, FloatArray]] = []
     made = (
-        (_invert_one(target, spec, way, number) for target, number in jobs)
+        (_invert_one(target, contour, spec, way, number) for target, contour, number in jobs)
         if min(workers, len(targets)) == 1
         else joblib.Parallel(n_jobs=min(workers, len(targets)), return_as="generator")(
-            joblib.delayed(_invert_one)(target, spec, way, number) for target, number in jobs
+            joblib.delayed(_invert_one)(target, contour, spec, way, number) for target, contour, number in jobs
         )
     )
     for result in made:
@@ -161,20 +218,34 @@ def invert(
     )
 
 
+def resolves_harmonics(spec: MfccSpec) -> bool:
+    """Say whether a front end's coefficients see the harmonics of a voice and not only its envelope."""
+    bands_a_ripple = 2 * spec.n_mels / (spec.orders[-1] + 1)  # of the narrowest cosine
+    centres = spec.mel_frequencies()
+    return bool(len(centres) > 1 and bands_a_ripple * (centres[1] - centres[0]) < RESOLVED)
+
+
 def start_sound(
-    C: npt.ArrayLike, spec: MfccSpec, *, method: Method, rng: np.random.Generator, pitch: float = 120.0
+    C: npt.ArrayLike,
+    spec: MfccSpec,
+    *,
+    voice: bool,
+    rng: np.random.Generator,
+    excitation: Excitation = "predicted",
+    pitch: float | None = None,
+    f0: npt.ArrayLike | None = None,
 ) -> FloatArray:
-    """Make a first sound [shape=(samples,)] with about the envelope of MFCC [shape=(n_mfcc, frames)]."""
+    """Make a first sound [shape=(samples,)] with about the envelope of MFCC [shape=(n_mfcc, frames)]; see `invert`."""
     C = np.asarray(C, np.float64)
     samples = sound_length(C.shape[-1], spec)
     log_mel = mfcc_to_log_mel(C, spec).astype(np.float64)
     top = log_mel.max()
-    envelope = log_mel_to_envelope(log_mel - top + np.clip(top, -LOUDEST, LOUDEST), spec)
-    if method == "neutral":
-        magnitude = 10 ** (envelope / 20) * np.sqrt(np.sum(analysis_window(spec, "float64") ** 2))
-        return griffin_lim(magnitude, spec, samples, rng=rng)
-    contour = pitch_contour(C, spec, pitch=pitch)
-    return synthesize_voiced(envelope, contour, voicing(C, spec), spec, samples, rng=rng)
+    log_mel += np.clip(top, -LOUDEST, LOUDEST) - top
+    if not voice:
+        return griffin_lim(mel_to_spectrum(log_mel, spec), spec, samples, rng=rng)
+    contour, voiced = excite(C, spec, excitation=excitation, pitch=pitch, f0=f0)
+    measured = {} if f0 is None else {"jitter": 0.0, "breath": 0.01}  # a measured contour has its own jitter
+    return synthesize_voiced(log_mel_to_envelope(log_mel, spec), contour, voiced, spec, samples, rng=rng, **measured)
 
 
 def librosa_sound(C: npt.ArrayLike, spec: MfccSpec, *, rng: np.random.Generator) -> FloatArray:
@@ -201,57 +272,52 @@ def librosa_sound(C: npt.ArrayLike, spec: MfccSpec, *, rng: np.random.Generator)
     return np.asarray(sound, np.float32)
 
 
-def best_gain_db(y: npt.ArrayLike, C: npt.ArrayLike, spec: MfccSpec) -> float:
-    """Return the gain in dB that brings the MFCC of a sound [shape=(samples,)] nearest to `C` [shape=(n_mfcc, frames)].
-
-    Were there no floor, this would be c0's mean offset; bands at the floor do not follow the gain, so it is searched.
-    Without c0 a pattern asks for no level, and the gain is 0 dB.
-    """
-    if not spec.c0:
-        return 0.0
-    bands = mel_bands(spec)
-    power = mel_power(np.asarray(y, np.float32), spec)
-    wanted = (np.asarray(C) / bands.lifter[:, None]).astype(np.float32)
-
-    def distance(gain_db: float) -> float:
-        got = bands.dct @ power_to_db(power * np.float32(10 ** (gain_db / 10)), spec)
-        return float(np.linalg.norm((got - wanted).astype(np.float64)))
-
-    coarse = np.arange(-120.0, 121.0, 6.0)
-    near = coarse[int(np.argmin([distance(gain) for gain in coarse]))]
-    found = scipy.optimize.minimize_scalar(
-        distance, bounds=(near - 6, near + 6), method="bounded", options={"xatol": 0.01}
-    )
-    return float(found.x) if found.fun < distance(0.0) else 0.0
-
-
 def _invert_one(
-    target: npt.NDArray[np.float64], spec: MfccSpec, way: _Way, number: int
+    target: npt.NDArray[np.float64], f0: Array | None, spec: MfccSpec, way: _Way, number: int
 ) -> tuple[FloatArray, float, float, float, FloatArray]:
     """Return audio, gain, relative error at the pattern's level, the same at full scale, and the MFCC."""
-    with threadpool_limits(1):  # the number of BLAS threads shows in the last bits
-        sound = _sound(target, spec, way, np.random.default_rng(np.random.SeedSequence([way.seed, number])))
+    with _threads().limit(limits=1):  # the number of BLAS threads shows in the last bits
+        sound = _sound(target, f0, spec, way, np.random.default_rng(np.random.SeedSequence([way.seed, number])))
         full = condition(sound)
         loudest = min(float(np.abs(sound).max()), HIGHEST) if way.level == "free" and full.any() else 1.0
         gain = min(loudest * 10 ** (best_gain_db(full * np.float32(loudest), target, spec) / 20), HIGHEST)
-        own = mfcc(full * np.float32(gain), spec)
-        normalised = relative_error(mfcc(full, spec), target)
-        return full * np.float32(PEAK), PEAK / gain, relative_error(own, target), normalised, own
+        own, at_full_scale = mfcc(np.stack([full * np.float32(gain), full]), spec)
+        errors = relative_error(own, target), relative_error(at_full_scale, target)
+        return full * np.float32(PEAK), PEAK / gain, *errors, own
 
 
-def _sound(target: npt.NDArray[np.float64], spec: MfccSpec, way: _Way, rng: np.random.Generator) -> FloatArray:
+@lru_cache(maxsize=1)
+def _threads() -> ThreadpoolController:
+    """Find the pools of threads once: a search takes as long as several steps of `match`."""
+    return ThreadpoolController()
+
+
+def _sound(
+    target: npt.NDArray[np.float64], f0: Array | None, spec: MfccSpec, way: _Way, rng: np.random.Generator
+) -> FloatArray:
     frames = target.shape[-1]
     samples = sound_length(frames, spec)
     if _is_silent(target, spec):
         return np.zeros(samples, np.float32)
     if way.method == "librosa":
         return at_level(librosa_sound(target, spec, rng=rng), way.level)
-    wide = np.pad(target, ((0, 0), (EDGE, EDGE)), mode="edge")
-    sound = start_sound(wide, spec, method=way.method, rng=rng, pitch=way.pitch)
-    sound, _ = match(sound, wide, spec, iterations=-(-way.iterations // 4), level="free")
+    recipe = way.recipe
+    edges = (EDGE, EDGE)
+    wide = np.pad(target, ((0, 0), edges), mode="edge")
+    resolved = resolves_harmonics(spec)
+    sound = start_sound(
+        wide,
+        spec,
+        voice=recipe.voice and (f0 is not None or not resolved),
+        rng=rng,
+        excitation=way.excitation,
+        pitch=way.pitch,
+        f0=None if f0 is None else np.pad(f0, edges, mode="edge"),
+    )
+    sound, _ = match(sound, wide, spec, iterations=recipe.wide, level="free")
     sound = sound[EDGE * spec.hop : EDGE * spec.hop + samples]
-    sound, _ = match(sound, target, spec, iterations=way.iterations, level=way.level)
-    return refine(sound, target, spec, steps=way.refine_steps, level=way.level)
+    sound, _ = match(sound, target, spec, iterations=recipe.iterations, level=way.level)
+    return refine(sound, target, spec, steps=recipe.refine_steps, level=way.level, phases=resolved)
 
 
 def _is_silent(target: npt.NDArray[np.float64], spec: MfccSpec) -> bool:
@@ -285,14 +351,34 @@ def _targets(
     return targets, spec, names
 
 
+def _contours(f0: npt.ArrayLike | None, targets: npt.NDArray[np.float64], spec: MfccSpec) -> Sequence[Array | None]:
+    """Return the pitch contour of each pattern, or None of each."""
+    if f0 is None:
+        return [None] * len(targets)
+    given = np.asarray(f0, np.float64)
+    frames = targets.shape[-1]
+    if given.shape[-1:] != (frames,) or given.size != len(targets) * frames:
+        raise ParameterError(
+            f"f0 must be one pitch a frame of each pattern, {len(targets)} x {frames}. Received: {given.shape}"
+        )
+    if not (((given == 0) | (given >= LOWEST_PITCH)) & (given <= spec.sr / 4)).all():
+        raise ParameterError(
+            f"f0 must be 0 (unvoiced) or from {LOWEST_PITCH:g} Hz to a quarter of the rate, {spec.sr / 4:g}. "
+            f"Received: {given.min():g} to {given.max():g}"
+        )
+    return list(given.reshape(-1, frames))
+
+
 def _check(way: _Way, spec: MfccSpec, numbers: list[int], sounds: int, workers: int) -> None:
     if way.method not in METHODS:
         raise ParameterError(f"method must be one of {', '.join(METHODS)}. Received: {way.method!r}")
     if way.level not in LEVELS:
         raise ParameterError(f"level must be one of {', '.join(LEVELS)}. Received: {way.level!r}")
-    if not 20 <= way.pitch <= spec.sr / 4:
+    if way.excitation not in EXCITATIONS:
+        raise ParameterError(f"excitation must be one of {', '.join(EXCITATIONS)}. Received: {way.excitation!r}")
+    if way.pitch is not None and not LOWEST_PITCH <= way.pitch <= spec.sr / 4:
         raise ParameterError(
-            f"pitch must be from 20 Hz to a quarter of the rate, {spec.sr / 4:g}. Received: {way.pitch}"
+            f"pitch must be from {LOWEST_PITCH:g} Hz to a quarter of the rate, {spec.sr / 4:g}. Received: {way.pitch}"
         )
     for name, value, least in (
         ("iterations", way.iterations, 0),
@@ -300,7 +386,7 @@ def _check(way: _Way, spec: MfccSpec, numbers: list[int], sounds: int, workers: 
         ("seed", way.seed, 0),
         ("workers", workers, 1),
     ):
-        if value < least:
+        if value is not None and value < least:
             raise ParameterError(f"{name} must be at least {least}. Received: {value}")
     if len(numbers) != sounds or min(numbers) < 0:
         raise ParameterError(f"indices must be one number from 0 up a sound. Received: {numbers} for {sounds} sounds")

@@ -22,13 +22,13 @@ from cepscope.audio import condition
 from cepscope.errors import DataError, ParameterError
 from cepscope.features import MfccSpec, mfcc_to_log_mel
 from cepscope.invert.envelope import mel_bands
-from cepscope.invert.excitation import mean_power_db
-from cepscope.invert.stft import istft, stft
+from cepscope.invert.stft import Inverse, stft
 
 Array = npt.NDArray[Any]
 Level = Literal["free", "full_scale"]
 QUIETEST_DB = 60.0  # below the loudest frame; quieter frames weigh no more
 SHORTEST = 0.7  # step of a frame whose residual changes sign
+PER_DB = np.float32(np.log(10) / 20)  # natural logarithm of amplitude
 LOUDEST_DB = 120.0  # mel power that no band is raised beyond; full scale has about 40, float32 about 380
 LEVELS: tuple[Level, ...] = ("full_scale", "free")
 
@@ -52,9 +52,14 @@ def mel_power(y: Array, spec: MfccSpec) -> Array:
 
 def power_to_db(M: Array, spec: MfccSpec) -> Array:
     """Return mel power [shape=(..., n_mels, frames)] in dB, with the extractor's floor and top_db."""
-    L: Array = 10 * np.log10(np.maximum(M, M.dtype.type(spec.floor)))
+    return limited(10 * np.log10(np.maximum(M, M.dtype.type(spec.floor))), spec)
+
+
+def limited(L: Array, spec: MfccSpec) -> Array:
+    """Return a log-mel spectrum [shape=(..., n_mels, frames)] as the extractor sees it: floor, then top_db."""
+    L = np.maximum(L, L.dtype.type(10 * np.log10(spec.floor)))
     if np.isfinite(spec.top_db):
-        L = np.maximum(L, L.max(axis=(-2, -1), keepdims=True) - spec.top_db)
+        np.maximum(L, L.max(axis=(-2, -1), keepdims=True) - L.dtype.type(spec.top_db), out=L)
     return L
 
 
@@ -65,10 +70,15 @@ def relative_error(got: Array, wanted: Array) -> float:
     instead, that of zeros by 1.
     """
     wanted = np.asarray(wanted, np.float64)
+    return float(np.linalg.norm(np.asarray(got, np.float64) - wanted)) / error_scale(wanted)
+
+
+def error_scale(wanted: Array) -> float:
+    """Return what `relative_error` divides by."""
     spread = float(np.linalg.norm(wanted - wanted.mean(axis=-1, keepdims=True)))
     norm = float(np.linalg.norm(wanted))
     scale = spread if spread > 1e-6 * norm else norm
-    return float(np.linalg.norm(np.asarray(got, np.float64) - wanted)) / (scale if scale > 0 else 1.0)
+    return scale if scale > 0 else 1.0
 
 
 def match(
@@ -79,8 +89,8 @@ def match(
     iterations: int = 20,
     level: Level = "full_scale",
     limit_db: float = 20.0,
-    weighting: float = 0.0,
-    acceleration: float = 1.0,
+    weighting: float = 1.0,
+    acceleration: float = 2.0,
 ) -> tuple[Array, Array]:
     """Project a sound onto those that have the wanted MFCC, `iterations` times, and keep the best.
 
@@ -120,15 +130,16 @@ def match(
     bands = mel_bands(spec)
     wanted = (C / bands.lifter[:, None]).astype(np.float32)
     least = np.float32(10 * np.log10(spec.floor) - 30)  # a band this far below the floor is not made quieter still
-    weights = frame_weights(C, spec, weighting) if weighting else None
+    inverse = Inverse(spec, y.shape[-1], weights=frame_weights(C, spec, weighting))
     relax, before = np.ones(C.shape[-1], np.float32), None
     errors = np.full(iterations + 1, np.inf)
     sound = best = at_level(y, level)
     for step in range(iterations + 1):
         X = stft(sound, spec)
         M = bands.weights @ (X.real**2 + X.imag**2)  # (n_mels, frames)
-        residual = wanted - bands.dct @ power_to_db(M, spec)
-        errors[step] = np.linalg.norm(residual.astype(np.float64))
+        now = 10 * np.log10(np.maximum(M, np.float32(1e-30)))
+        residual = wanted - bands.dct @ limited(now, spec)
+        errors[step] = np.linalg.norm(residual.ravel().astype(np.float64))
         if errors[step] <= errors.min():
             best = sound
         if step == iterations:
@@ -137,19 +148,18 @@ def match(
             relax = _relaxed(relax, residual, before, acceleration)
             before = residual
             residual = relax * residual
-        now = 10 * np.log10(np.maximum(M, np.float32(1e-30)))
-        change = np.clip(
-            bands.dct.T @ residual, np.clip(least - now, -limit_db, 0), np.clip(LOUDEST_DB - now, 0, limit_db)
-        )
-        gain = 10 ** (bands.spread.T @ change / np.float32(20))  # (bins, frames)
-        sound = at_level(istft(X * gain, spec, y.shape[-1], weights=weights), level)
+        change = bands.dct.T @ residual
+        np.maximum(change, np.clip(least - now, -limit_db, 0), out=change)
+        np.minimum(change, np.clip(LOUDEST_DB - now, 0, limit_db), out=change)
+        X *= np.exp(bands.spread.T @ change * PER_DB)  # (bins, frames)
+        sound = at_level(inverse(X), level)
     return best, errors
 
 
 def frame_weights(C: Array, spec: MfccSpec, weighting: float) -> Array:
     """Return the inverse of each frame's wanted power to the power of `weighting` [shape=(frames,)], the loudest 1."""
     log_mel = mfcc_to_log_mel(C, spec).astype(np.float64)
-    level = mean_power_db(log_mel - log_mel.max())
+    level = _mean_power_db(log_mel - log_mel.max())
     down = np.minimum(level.max() - level, QUIETEST_DB)
     weights: Array = (10 ** (weighting * down / 10)).astype(np.float32)
     return weights
@@ -162,3 +172,9 @@ def _relaxed(relax: Array, residual: Array, before: Array | None, longest: float
     kept = (residual * before).sum(axis=0) / np.maximum((before * before).sum(axis=0), np.float32(1e-9))
     found: Array = np.clip(relax / np.maximum(1 - kept, np.float32(1 / longest)), np.float32(SHORTEST), longest)
     return found.astype(np.float32)
+
+
+def _mean_power_db(level: Array) -> Array:
+    """Return the mean power of each frame [shape=(frames,)] of levels [shape=(bands, frames)], all in dB."""
+    power: Array = 10 * np.log10(np.mean(10.0 ** (level / 10), axis=0) + 1e-30)
+    return power

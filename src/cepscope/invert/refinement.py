@@ -1,8 +1,9 @@
-"""Last decimals: L-BFGS on the gain of every mel band in every frame, phases kept.
+"""Last decimals: L-BFGS on the gain of every mel band in every frame, and on its phase where that helps.
 
 The sound is ``y(A) = istft(X0 * 10^(S^T A / 20))`` with ``A`` the gains in dB [shape=(n_mels, frames)] and ``S`` the
 spread of bands over bins; the loss is half the squared distance of its MFCC, taken after the mean is removed and, at
-full scale, after division by the peak. Its gradient is analytic.
+full scale, after division by the peak. Its gradient is analytic. Coefficients so many that they see single harmonics
+also depend on how the phases of neighbouring bands and frames fit together: then each band turns its phase as well.
 """
 
 from __future__ import annotations
@@ -15,29 +16,38 @@ import scipy.optimize
 
 from cepscope.features import MfccSpec
 from cepscope.invert.envelope import mel_bands
-from cepscope.invert.matching import Level, at_level
-from cepscope.invert.stft import istft, istft_adjoint, stft, stft_adjoint
+from cepscope.invert.matching import Level, at_level, error_scale, frame_weights
+from cepscope.invert.stft import Inverse, stft, stft_adjoint
 
 Array = npt.NDArray[Any]
 
 MOST_DB = 60.0  # of one gain: a line search on an unnatural pattern can try far more
+TURN = 0.35  # radians that count as much as 1 dB: phases have farther to go
+ENOUGH = 0.002  # relative error that no ear and no network tells from none
 
 
 def gain_loss(
-    gains: Array, X0: Array, C: Array, spec: MfccSpec, samples: int, *, level: Level = "full_scale"
+    gains: Array,
+    X0: Array,
+    C: Array,
+    spec: MfccSpec,
+    inverse: Inverse,
+    *,
+    level: Level = "full_scale",
 ) -> tuple[float, Array]:
     """Return the loss of band gains and its gradient.
 
     Parameters
     ----------
     gains : array [shape=(n_mels, frames)]
-        dB.
+        dB; the imaginary part, of complex gains, is the phase in radians.
     X0 : complex array [shape=(n_fft // 2 + 1, frames)]
         Transform of the sound before the gains. Its precision (complex64 or complex128) is that of the computation.
     C : array [shape=(n_mfcc, frames)]
         Wanted MFCC.
     spec : MfccSpec
-    samples : int
+    inverse : Inverse
+        From transform to sound.
     level : {"full_scale", "free"}
 
     Returns
@@ -45,13 +55,16 @@ def gain_loss(
     loss : float
         Half the squared distance of the unliftered coefficients.
     gradient : array [shape=(n_mels, frames)]
+        Complex where the gains are: its imaginary part is dE/dphase.
     """
     dtype = X0.real.dtype
     bands = mel_bands(spec, dtype.name)
     per_db = dtype.type(np.log(10) / 20)
-    spread_db = bands.spread.T @ gains.astype(dtype)  # (bins, frames)
-    factor = np.exp(np.clip(spread_db, -MOST_DB, MOST_DB) * per_db)
-    y = istft(X0 * factor, spec, samples)
+    spread_db = bands.spread.T @ gains.real.astype(dtype)  # (bins, frames)
+    Z = X0 * np.exp(np.clip(spread_db, -MOST_DB, MOST_DB) * per_db)
+    if np.iscomplexobj(gains):
+        Z *= np.exp(1j * (bands.spread.T @ gains.imag.astype(dtype)))
+    y = inverse(Z)
     u = y - y.mean(dtype=np.float64).astype(dtype)
     top = int(np.abs(u).argmax())
     peak = np.abs(u[top]) if level == "full_scale" and u[top] != 0 else dtype.type(1)
@@ -70,20 +83,31 @@ def gain_loss(
         g.flat[L.argmax()] += g[limited].sum()
         g[limited] = 0
     g = np.where(spec.floor < M, g * dtype.type(10 / np.log(10)) / np.maximum(M, dtype.type(spec.floor)), 0)
-    g = stft_adjoint(2 * (bands.weights.T @ g) * X, spec, samples)  # dE/dz
+    g = stft_adjoint(2 * (bands.weights.T @ g) * X, spec, inverse.samples)  # dE/dz
     if level == "full_scale":  # z = u / |u[top]|
         slope = np.sign(u[top]) * np.dot(g, z)
         g[top] -= slope
         g = g / peak
     g = g - g.mean(dtype=np.float64).astype(dtype)  # dE/dy, through u = y - mean
-    V = istft_adjoint(g, spec)
-    inside = np.abs(spread_db) < MOST_DB
-    gradient = bands.spread @ ((V.real * X0.real + V.imag * X0.imag) * (factor * inside * per_db))
+    V = inverse.adjoint(g)
+    turned = V * Z.conj()  # real part: along the bin's own direction, imaginary part: across it
+    gradient = bands.spread @ (turned.real * ((np.abs(spread_db) < MOST_DB) * per_db))
+    if np.iscomplexobj(gains):
+        gradient = gradient + 1j * (bands.spread @ turned.imag)
     return loss, gradient
 
 
 def refine(
-    y: Array, C: Array, spec: MfccSpec, *, steps: int = 20, level: Level = "full_scale", memory: int = 8
+    y: Array,
+    C: Array,
+    spec: MfccSpec,
+    *,
+    steps: int = 20,
+    level: Level = "full_scale",
+    phases: bool = False,
+    weighting: float = 1.0,
+    enough: float = ENOUGH,
+    memory: int = 8,
 ) -> Array:
     """Bring a sound's MFCC closer to a pattern by L-BFGS.
 
@@ -94,9 +118,15 @@ def refine(
     C : array [shape=(n_mfcc, frames)]
     spec : MfccSpec
     steps : int
-        Iterations of L-BFGS.
+        Iterations of L-BFGS at most.
     level : {"full_scale", "free"}
         See `match`.
+    phases : bool
+        Whether bands turn their phase too. It helps where coefficients resolve harmonics, and hinders elsewhere.
+    weighting : float
+        See `match`.
+    enough : float
+        Relative error (of the unliftered coefficients) to stop at.
     memory : int
         Corrections kept.
 
@@ -109,26 +139,39 @@ def refine(
     if steps <= 0 or not np.any(y):
         return y
     X0 = stft(y, spec)
+    inverse = Inverse(spec, y.shape[-1], weights=frame_weights(C, spec, weighting))
     shape = (spec.n_mels, X0.shape[-1])
-    lowest, best = np.inf, np.zeros(shape)
+    wanted = C / mel_bands(spec, "float64").lifter[:, None]
+    goal = 0.5 * (enough * error_scale(wanted)) ** 2
+    lowest, best = np.inf, np.zeros(shape, complex if phases else float)
 
     def evaluate(flat: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         nonlocal lowest, best
-        gains = flat.reshape(shape)
-        loss, gradient = gain_loss(gains, X0, C, spec, y.shape[-1], level=level)
+        gains = flat.reshape(-1, *shape)
+        gains = gains[0] + 1j * TURN * gains[1] if phases else gains[0]
+        loss, gradient = gain_loss(gains, X0, C, spec, inverse, level=level)
         if loss < lowest:
             lowest, best = loss, gains.copy()
+        if phases:
+            gradient = np.concatenate([gradient.real, TURN * gradient.imag])
         return loss, gradient.astype(np.float64).ravel()
+
+    def stop(intermediate_result: scipy.optimize.OptimizeResult) -> None:
+        if intermediate_result.fun < goal:
+            raise StopIteration
 
     scipy.optimize.minimize(
         evaluate,
-        np.zeros(best.size),
+        np.zeros((1 + phases) * best.size),
         jac=True,
         method="L-BFGS-B",
+        callback=stop,
         options={"maxiter": steps, "maxfun": 2 * steps, "maxcor": memory, "ftol": 1e-10, "gtol": 1e-8},
     )
     if not np.isfinite(lowest):
         return y
-    bands = mel_bands(spec)
-    factor = 10 ** (np.clip(bands.spread.T @ best.astype(np.float32), -MOST_DB, MOST_DB) / np.float32(20))
-    return at_level(istft(X0 * factor, spec, y.shape[-1]), level)
+    spread = mel_bands(spec).spread.T
+    Z = X0 * 10 ** (np.clip(spread @ best.real.astype(np.float32), -MOST_DB, MOST_DB) / np.float32(20))
+    if phases:
+        Z *= np.exp(1j * (spread @ best.imag.astype(np.float32)))
+    return at_level(inverse(Z), level)

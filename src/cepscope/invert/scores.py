@@ -27,7 +27,7 @@ from cepscope.invert.stft import stft
 Array = npt.NDArray[Any]
 
 _LEAST_GAIN = 1e-3  # of a lifter that can still be divided out, as in mfcc_to_log_mel
-_HOP_SECONDS = 0.010
+HOP_SECONDS = 0.010
 _PERIODS = 4.5  # of the lowest pitch in a window, as Praat's harmonicity has
 _VOICING, _SILENCE, _OCTAVE_COST = 0.45, 0.03, 0.01  # Praat's, of pitch by autocorrelation
 _MOST_HARMONIC = 1 - 1e-6  # 60 dB
@@ -182,7 +182,7 @@ def harmonics_to_noise(
     win = max(math.ceil(_PERIODS * sr / lowest), 2 * longest + 1)
     if (short := win - len(sound)) > 0:
         sound = np.pad(sound, (short // 2, short - short // 2))
-    hop = max(1, round(_HOP_SECONDS * sr))
+    hop = max(1, round(HOP_SECONDS * sr))
     start = (len(sound) - win) % hop // 2
     framed = np.lib.stride_tricks.sliding_window_view(sound, win)[start::hop]
     window = scipy.signal.get_window("hann", win)

@@ -55,11 +55,7 @@ def stft(y: Array, spec: MfccSpec) -> Array:
     array [shape=(..., n_fft // 2 + 1, frames)]
         ``frames = 1 + samples // hop``; equal to ``librosa.stft(y, center=True, pad_mode="constant")``.
     """
-    left = (spec.n_fft - spec.win) // 2
-    segments = _segments(y, spec) * analysis_window(spec, y.dtype.name)
-    buffer = np.zeros((*segments.shape[:-1], spec.n_fft), y.dtype)
-    buffer[..., left : left + spec.win] = segments
-    return np.swapaxes(scipy.fft.rfft(buffer, axis=-1), -1, -2)
+    return _transform(y, spec, analysis_window(spec, y.dtype.name))
 
 
 def istft(X: Array, spec: MfccSpec, samples: int, *, weights: Array | None = None) -> Array:
@@ -78,17 +74,50 @@ def istft(X: Array, spec: MfccSpec, samples: int, *, weights: Array | None = Non
     -------
     array [shape=(..., samples)]
     """
-    frames = 1 + samples // spec.hop
-    if frames != X.shape[-1]:
-        raise DataError(f"{samples} samples have {frames} frames of hop {spec.hop}. Received: {X.shape[-1]} frames")
-    left = (spec.n_fft - spec.win) // 2
-    segments = scipy.fft.irfft(np.swapaxes(X, -1, -2), n=spec.n_fft, axis=-1)[..., left : left + spec.win]
-    window = analysis_window(spec, segments.dtype.name)
-    if weights is None:
-        return _overlap_add(segments * window, spec, samples) / _window_power(spec, samples, segments.dtype.name)
-    each = np.asarray(weights / np.max(weights), segments.dtype)[:, None]
-    power = _overlap_add(window**2 * each, spec, samples)
-    return _overlap_add(segments * window * each, spec, samples) / np.where(power > LEAST_POWER, power, 1)
+    return Inverse(spec, samples, weights=weights, dtype=X.real.dtype.name)(X)
+
+
+class Inverse:
+    """The least-squares inverse of `stft` for sounds of one length, with its adjoint; made once, used many times.
+
+    Parameters
+    ----------
+    spec : MfccSpec
+    samples : int
+        Length of the sounds.
+    weights : array [shape=(frames,)], optional
+        See `istft`.
+    dtype : {"float32", "float64"}
+    """
+
+    def __init__(self, spec: MfccSpec, samples: int, *, weights: Array | None = None, dtype: str = "float32") -> None:
+        self.spec, self.samples = spec, samples
+        window = analysis_window(spec, dtype)
+        if weights is None:
+            self.window, self.power = window, _window_power(spec, samples, dtype)
+        else:
+            each = np.asarray(weights / np.max(weights), dtype)[:, None]
+            power = _overlap_add(window**2 * each, spec, samples)
+            self.window = window * each  # (frames, win)
+            self.power = np.where(power > LEAST_POWER, power, 1).astype(dtype)
+
+    def __call__(self, X: Array) -> Array:
+        """Return the sound [shape=(..., samples)] of a transform [shape=(..., n_fft // 2 + 1, frames)]."""
+        spec, frames = self.spec, 1 + self.samples // self.spec.hop
+        if frames != X.shape[-1]:
+            raise DataError(
+                f"{self.samples} samples have {frames} frames of hop {spec.hop}. Received: {X.shape[-1]} frames"
+            )
+        left = (spec.n_fft - spec.win) // 2
+        segments = scipy.fft.irfft(np.swapaxes(X, -1, -2), n=spec.n_fft, axis=-1)[..., left : left + spec.win]
+        return _overlap_add(segments * self.window, spec, self.samples) / self.power
+
+    def adjoint(self, g: Array) -> Array:
+        """Carry a gradient back: from dE/dy to dE/dRe + i dE/dIm [shape=(..., n_fft // 2 + 1, frames)]."""
+        V: Array = _transform(g / self.power, self.spec, self.window)
+        V /= g.dtype.type(self.spec.n_fft)
+        V[..., 1 : V.shape[-2] - (self.spec.n_fft % 2 == 0), :] *= 2
+        return V
 
 
 def stft_adjoint(G: Array, spec: MfccSpec, samples: int) -> Array:
@@ -101,11 +130,13 @@ def stft_adjoint(G: Array, spec: MfccSpec, samples: int) -> Array:
     return _overlap_add(segments * (window * spec.n_fft), spec, samples)
 
 
-def istft_adjoint(g: Array, spec: MfccSpec) -> Array:
-    """Carry a gradient through `istft`: from dE/dy to dE/dRe + i dE/dIm [shape=(..., n_fft // 2 + 1, frames)]."""
-    V: Array = stft(g / _window_power(spec, g.shape[-1], g.dtype.name), spec) / g.dtype.type(spec.n_fft)
-    V[..., 1 : V.shape[-2] - (spec.n_fft % 2 == 0), :] *= 2
-    return V
+def _transform(y: Array, spec: MfccSpec, window: Array) -> Array:
+    """Return the transform of a sound under a window of all frames [shape=(win,)] or of each [shape=(frames, win)]."""
+    left = (spec.n_fft - spec.win) // 2
+    segments = _segments(y, spec)
+    buffer = np.zeros((*segments.shape[:-1], spec.n_fft), y.dtype)
+    np.multiply(segments, window, out=buffer[..., left : left + spec.win])
+    return np.swapaxes(scipy.fft.rfft(buffer, axis=-1, overwrite_x=True), -1, -2)
 
 
 def _segments(y: Array, spec: MfccSpec) -> Array:

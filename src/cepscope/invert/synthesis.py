@@ -20,9 +20,12 @@ import scipy.fft
 
 from cepscope.features import MfccSpec
 from cepscope.invert.excitation import pulse_times
+from cepscope.invert.matching import PER_DB
 from cepscope.invert.stft import istft, stft
 
 Array = npt.NDArray[Any]
+
+LEAST_STRENGTH = 0.02  # of a pulse that is heard beside the noise
 
 
 def minimum_phase(log_amplitude: Array, n_fft: int) -> Array:
@@ -38,11 +41,16 @@ def minimum_phase(log_amplitude: Array, n_fft: int) -> Array:
     -------
     complex array [shape=(..., n_fft // 2 + 1)]
     """
+    spectrum: Array = np.exp(_log_minimum_phase(log_amplitude, n_fft))
+    return spectrum
+
+
+def _log_minimum_phase(log_amplitude: Array, n_fft: int) -> Array:
     cepstrum = scipy.fft.irfft(log_amplitude, n=n_fft, axis=-1)
     cepstrum[..., 1 : (n_fft + 1) // 2] *= 2  # fold the anticausal half onto the causal one
     cepstrum[..., n_fft // 2 + 1 :] = 0
-    spectrum: Array = np.exp(scipy.fft.rfft(cepstrum, axis=-1))
-    return spectrum
+    logarithm: Array = scipy.fft.rfft(cepstrum, axis=-1)
+    return logarithm
 
 
 def synthesize_voiced(
@@ -86,28 +94,30 @@ def synthesize_voiced(
         float32; its level is what the envelope says, not normalised.
     """
     n_fft, frames = spec.n_fft, envelope.shape[-1]
-    log_amplitude = envelope.T * (np.log(10) / 20)  # (frames, bins)
-    bins = np.arange(log_amplitude.shape[-1])
+    log_amplitude = envelope.T.astype(np.float32) * PER_DB  # (frames, bins)
+    bins = np.arange(log_amplitude.shape[-1], dtype=np.float32)
     above = 1 / (1 + np.exp(-(bins * spec.sr / n_fft - voiced_hz) / 200.0))
     harmonic = (1 - breath) * (1 - above) + (1 - max(breath, breath_above)) * above  # (bins,) share of power
+    noise_share = 1 - np.clip(voiced, 0, 1)[:, None] * harmonic  # (frames, bins)
+    shape = np.exp(log_amplitude) * np.sqrt(noise_share).astype(np.float32)
+    noise = stft(rng.standard_normal(samples).astype(np.float32), spec) * shape.T
+    y = np.zeros(samples + n_fft, np.float32)
+    y[:samples] = istft(noise, spec, samples)
 
     times = pulse_times(f0, spec, samples, rng=rng, jitter=jitter)
     frame = np.clip(times / spec.hop, 0, frames - 1)
     strength = np.interp(frame, np.arange(frames), voiced)
-    times, frame, strength = (a[strength > 0.02] for a in (times, frame, strength))
-    y = np.zeros(samples + n_fft)
-    if times.size:
-        first = np.minimum(frame.astype(int), max(frames - 2, 0))
-        blend = (frame - first)[:, None]
-        log_pulse = log_amplitude[first] * (1 - blend) + log_amplitude[np.minimum(first + 1, frames - 1)] * blend
-        period = spec.sr / np.interp(frame, np.arange(frames), f0)  # a pulse holds the energy of its period
-        whole = np.floor(times).astype(int)
-        shift = np.exp(-2j * np.pi * (times - whole)[:, None] * bins / n_fft)
-        response = minimum_phase(log_pulse, n_fft) * np.sqrt(harmonic) * shift * np.sqrt(strength * period)[:, None]
-        for at, pulse in zip(whole, scipy.fft.irfft(response, n=n_fft, axis=-1), strict=True):
-            y[at : at + n_fft] += pulse
-
-    noise_share = 1 - np.clip(voiced, 0, 1)[:, None] * harmonic  # (frames, bins)
-    noise = stft(rng.standard_normal(samples), spec) * (np.exp(log_amplitude) * np.sqrt(noise_share)).T
-    sound: Array = (y[:samples] + istft(noise, spec, samples)).astype(np.float32)
-    return sound
+    times, frame, strength = (a[strength > LEAST_STRENGTH] for a in (times, frame, strength))
+    if not times.size:
+        return y[:samples]
+    first = np.minimum(frame.astype(int), max(frames - 2, 0))
+    blend = (frame - first)[:, None].astype(np.float32)
+    log_pulse = log_amplitude[first] * (1 - blend) + log_amplitude[np.minimum(first + 1, frames - 1)] * blend
+    period = spec.sr / np.interp(frame, np.arange(frames), f0)  # a pulse holds the energy of its period
+    whole = np.floor(times).astype(int)
+    exponent = _log_minimum_phase(log_pulse + 0.5 * np.log(harmonic).astype(np.float32), n_fft)
+    exponent += 0.5 * np.log(strength * period).astype(np.float32)[:, None]
+    exponent -= (2j * np.pi / n_fft * (times - whole)).astype(np.complex64)[:, None] * bins  # the fraction of a sample
+    for at, pulse in zip(whole, scipy.fft.irfft(np.exp(exponent), n=n_fft, axis=-1), strict=True):
+        y[at : at + n_fft] += pulse
+    return y[:samples]

@@ -24,7 +24,6 @@ import numpy.typing as npt
 from cepscope.errors import DataError, ParameterError
 from cepscope.features import MfccSpec, mfcc_to_log_mel
 from cepscope.invert.envelope import mel_bands
-from cepscope.invert.excitation import sigmoid
 
 Array = npt.NDArray[Any]
 
@@ -117,8 +116,7 @@ def predict_voicing(C: Array, spec: MfccSpec) -> Array:
     ParameterError
         `C` is not a pattern of `spec`.
     """
-    model = _model_for(spec)
-    return voicing_of(model, coefficients(C, spec, model), spec)
+    return predict_voice(C, spec)[1]
 
 
 def predict_pitch(C: Array, spec: MfccSpec, *, pitch: float | None = None) -> Array:
@@ -145,6 +143,11 @@ def predict_pitch(C: Array, spec: MfccSpec, *, pitch: float | None = None) -> Ar
     ParameterError
         `C` is not a pattern of `spec`, or `pitch` is not a positive number.
     """
+    return predict_voice(C, spec, pitch=pitch)[0]
+
+
+def predict_voice(C: Array, spec: MfccSpec, *, pitch: float | None = None) -> tuple[Array, Array]:
+    """Return the pitch contour [shape=(frames,)] of `predict_pitch` and the voicing of `predict_voicing` at once."""
     if pitch is not None and not 0 < pitch < math.inf:
         raise ParameterError(f"pitch must be a positive number of Hz. Received: {pitch!r}")
     model = _model_for(spec)
@@ -155,7 +158,7 @@ def predict_pitch(C: Array, spec: MfccSpec, *, pitch: float | None = None) -> Ar
     if pitch is not None and contour.size:
         weight = voicing + _LEAST_WEIGHT
         contour *= pitch / math.exp(float((weight * np.log(contour)).sum() / weight.sum()))
-    return contour
+    return contour, voicing
 
 
 def coefficients(C: Array, spec: MfccSpec, model: VoiceModel) -> Array:
@@ -225,7 +228,7 @@ def has_long_window(spec: MfccSpec) -> bool:
 
 def voicing_of(model: VoiceModel, z: Array, spec: MfccSpec) -> Array:
     """Return the voicing (frames,) of standardised coefficients."""
-    chance = sigmoid(model.slope * model.voicing(voicing_features(z, spec)) + model.offset)
+    chance = _sigmoid(model.slope * model.voicing(voicing_features(z, spec)) + model.offset)
     return np.clip(_smooth(chance, np.ones(chance.size), _SMOOTH_VOICING, spec), 0.0, 1.0)
 
 
@@ -334,3 +337,9 @@ def _smooth(values: Array, weight: Array, sigma: float, spec: MfccSpec) -> Array
     total = scipy.ndimage.correlate1d(values * weight, kernel, axis=-1, mode="constant")
     mean: Array = total / scipy.ndimage.correlate1d(weight, kernel, axis=-1, mode="constant")
     return mean
+
+
+def _sigmoid(x: Array) -> Array:
+    """Return the logistic function, without overflow."""
+    value: Array = 1 / (1 + np.exp(-np.clip(x, -30, 30)))
+    return value

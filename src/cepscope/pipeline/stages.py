@@ -168,7 +168,7 @@ def run_invert(context: Context) -> list[Path]:
     """Patterns to sounds."""
     from cepscope.invert.inversion import invert
 
-    settings = context.config.invert.model_dump()
+    settings = context.config.invert.arguments()
     sounds = invert(context.patterns, **settings, seed=context.config.seed, progress=context.counter("invert"))
     folder = context.folder / "audio"
     paths = sounds.save_wavs(folder)
