@@ -25,10 +25,11 @@ from threadpoolctl import threadpool_limits
 
 from cepscope.audio import condition, read_audio
 from cepscope.features import MfccSpec, mfcc
+from cepscope.invert.distances import mel_cepstral_distortion
 from cepscope.invert.inversion import METHODS, invert
+from cepscope.invert.listeners import pesq, stoi
 from cepscope.invert.matching import relative_error
 from cepscope.invert.pitch import track_pitch
-from cepscope.invert.scores import mel_cepstral_distortion, pesq, stoi
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -12,10 +12,16 @@ import numpy as np
 import pytest
 
 from cepscope.atomic import sha256
+from cepscope.audio import read_audio
 from cepscope.config import RunConfig, load_config
 from cepscope.errors import CorruptArtifactError, DataError, NotFittedError, ParameterError
-from cepscope.pipeline import NAMES, run_stages, stored_config
+from cepscope.features import CoefficientScaler, PCAWhitener, mfcc
+from cepscope.invert.scores import load_sound_rows
+from cepscope.maximize import Patterns
+from cepscope.pipeline import NAMES, run_stages, stages, stored_config
 from cepscope.pipeline.ledger import Ledger, code_version, run_folder
+from cepscope.probe import load_unit_rows
+from cepscope.probe.scores import SOUND_COLUMNS
 
 SMALL = (
     "features.sr=8000", "features.frames=48", "model.filters=[3, 4]", "train.pretrain_epochs=1", "train.epochs=2",
@@ -66,7 +72,7 @@ def test_a_run_leaves_exactly_its_artifacts(finished: Path) -> None:
         "run.toml", "run.json", "features/manifest.json", "features/scaler.npz", "model/model.keras",
         "model/history.csv", "model/filters.npz", "patterns/patterns.npz", "patterns/units.csv",
         "patterns/summary.json", "patterns/exemplars.npz", "patterns/views.npz", "audio/sounds.npz",
-        "report/index.html",
+        "audio/sounds.csv", "report/index.html",
         *(f"audio/{unit}.wav" for unit in UNITS),
     }  # fmt: skip
     with wave.open(str(finished / "audio" / "crbm1-2.wav")) as file:
@@ -83,6 +89,29 @@ def test_the_record_holds_what_was_read_and_written(finished: Path, two_digits: 
         assert all(sha256(finished / name) == digest for name, digest in entry["outputs"].items())
     assert record["stages"]["invert"]["inputs"] == record["stages"]["maximize"]["outputs"]
     assert stored_config(finished) == settings(two_digits)
+
+
+def test_sounds_have_a_row_of_scores_each(finished: Path) -> None:
+    rows = load_sound_rows(finished / "audio" / "sounds.csv")
+    assert [row["name"].replace(":", "-") for row in rows] == UNITS
+    with np.load(finished / "audio" / "sounds.npz") as data:
+        for name in ("gain", "relative_error", "normalised_error"):
+            np.testing.assert_allclose([row[name] for row in rows], data[name], rtol=1e-4)
+    units = load_unit_rows(finished / "patterns" / "units.csv")
+    for name in SOUND_COLUMNS:
+        assert [unit[name] for unit in units] == pytest.approx([row[name] for row in rows], rel=1e-5, nan_ok=True)
+    patterns = Patterns.load(finished / "patterns" / "patterns.npz")
+    sd = CoefficientScaler.load(finished / "features" / "scaler.npz").scale
+    y = read_audio(finished / "audio" / "crbm1-2.wav")[0] / rows[2]["gain"]
+    error = np.sqrt(np.mean((mfcc(y, patterns.spec) - patterns.mfcc[2]) ** 2, axis=1)) / sd
+    assert rows[2]["rmse_sd"] == pytest.approx(error.mean(), rel=1e-2)  # a wav holds 16 bits
+
+
+def test_deviations_are_the_corpus_s_whatever_it_is_scaled_by() -> None:
+    C = np.random.default_rng(0).normal(0, [[9.0], [4.0], [1.0]], (40, 3, 25)).astype(np.float32)
+    C[:, 1] += 0.5 * C[:, 0]
+    for scaling in (CoefficientScaler.fit(C), PCAWhitener.fit(C)):
+        np.testing.assert_allclose(stages._deviations(scaling), C.std(axis=(0, 2)), rtol=1e-5)
 
 
 def test_the_page_shows_every_unit(finished: Path) -> None:

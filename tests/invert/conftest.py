@@ -48,6 +48,14 @@ def digits(project_root: Path) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
+def clip(project_root: Path) -> tuple[np.ndarray, int]:
+    """2.5 s of the built-in digits, one after the other, at 8 kHz."""
+    files = sorted((project_root / "data" / "spoken-digits").rglob("*.flac"))[:400:50]
+    y = np.concatenate([read_audio(path, sr=8000)[0] for path in files])
+    return y[:20000], 8000
+
+
+@pytest.fixture(scope="session")
 def drawn(digits: np.ndarray) -> np.ndarray:
     """Six smooth random patterns: mean and main directions of real ones, 16 kHz."""
     flat = digits.reshape(len(digits), -1)

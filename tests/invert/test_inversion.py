@@ -15,9 +15,8 @@ import cepscope as cs
 from cepscope.audio import condition, loudness, read_audio
 from cepscope.errors import DataError, ParameterError
 from cepscope.features import MfccSpec, mfcc
-from cepscope.invert import METHODS, Sounds, relative_error, track_pitch
+from cepscope.invert import METHODS, Sounds, relative_error, stoi, track_pitch, voiced_share
 from cepscope.invert.inversion import PEAK, invert
-from cepscope.invert.scores import stoi, voiced_share
 
 
 def harmonicity(audio: np.ndarray, sr: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,9 +14,10 @@ import pytest
 
 from cepscope.corpora import Patches
 from cepscope.errors import CorruptArtifactError, ParameterError
+from cepscope.invert import score_sounds
 from cepscope.maximize.patterns import Patterns
 from cepscope.maximize.units import unit_activations, unit_reader
-from cepscope.probe.scores import MEDIANS, UnitScores, load_unit_rows, score_units
+from cepscope.probe.scores import MEDIANS, SOUND_COLUMNS, UnitScores, load_unit_rows, score_units
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,13 @@ def real_as_patterns(digit_model: keras.Model, digit_patches: Patches) -> tuple[
     own = unit_activations(digit_model, x)[np.arange(len(units)), np.arange(len(units))]
     patterns = Patterns(tuple(map(str, units)), x, digit_patches.decode(x), digit_patches.spec, own, own[None], {})
     audio = np.stack([digit_patches.load_wave(digit_patches.test.paths[i]) for i in best])
-    return patterns, SimpleNamespace(audio=audio, sr=digit_patches.spec.sr, relative_error=np.zeros(len(units)))
+    return patterns, SimpleNamespace(
+        audio=audio,
+        sr=digit_patches.spec.sr,
+        gain=np.ones(len(units)),
+        names=patterns.units,
+        relative_error=np.zeros(len(units)),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -77,21 +85,46 @@ def test_only_logits_are_labelled_however_many_filters_a_layer_has(
         some = replace(
             patterns, units=units, x=patterns.x[rows], mfcc=patterns.mfcc[rows], activation=patterns.activation[rows]
         )
-        heard = SimpleNamespace(audio=sounds.audio[rows], sr=sounds.sr, relative_error=sounds.relative_error[rows])
+        heard = SimpleNamespace(
+            audio=sounds.audio[rows],
+            sr=sounds.sr,
+            gain=sounds.gain[rows],
+            names=units,
+            relative_error=sounds.relative_error[rows],
+        )
         return [row["label"] for row in score_units(digit_model, digit_patches, some, heard).rows]
 
     assert labels("logits:3", "logits:0") == [digit_patches.classes[3], digit_patches.classes[0]]
     assert labels(*(f"crbm2:{i}" for i in range(8)), "crbm1:0", "crbm1:1") == [""] * 10
 
 
+def test_what_is_said_of_the_sounds_alone(
+    scores: UnitScores,
+    real_as_patterns: tuple[Patterns, SimpleNamespace],
+    digit_model: keras.Model,
+    digit_patches: Patches,
+) -> None:
+    patterns, sounds = real_as_patterns
+    table = score_sounds(sounds, patterns)
+    for row, own in zip(scores.rows, table, strict=True):
+        assert {name: row[name] for name in SOUND_COLUMNS} == pytest.approx(
+            {name: own[name] for name in SOUND_COLUMNS}, nan_ok=True
+        )
+    # a clip cut to the patch's length before the front end differs from its own MFCC at the two ends alone
+    assert np.median([row["mcd_db"] for row in scores.rows]) < 1
+    told = SimpleNamespace(**vars(sounds), scores=[{**row, "gain": 7.0} for row in table])  # as a run has stored them
+    assert {row["gain"] for row in score_units(digit_model, digit_patches, patterns, told).rows} == {7.0}
+
+
 def test_silent_sounds_score_low(
     real_as_patterns: tuple[Patterns, SimpleNamespace], digit_model: keras.Model, digit_patches: Patches
 ) -> None:
     patterns, sounds = real_as_patterns
-    mute = SimpleNamespace(audio=np.zeros_like(sounds.audio), sr=sounds.sr, relative_error=sounds.relative_error)
+    mute = SimpleNamespace(**{**vars(sounds), "audio": np.zeros_like(sounds.audio)})
     rows = score_units(digit_model, digit_patches, patterns, mute).rows
     assert np.median([row["retention"] for row in rows if row["layer"] == "logits"]) < 0.5
     assert all(np.isfinite(row["naturalness_z"]) for row in rows)
+    assert all(row["voiced_share"] == 0 and math.isnan(row["hnr_db"]) for row in rows)
 
 
 def test_a_missing_sound_is_refused(
@@ -109,7 +142,8 @@ def test_rows_round_trip_through_csv(scores: UnitScores, tmp_path: Path) -> None
     for mine, theirs in zip(scores.rows, rows, strict=True):
         assert mine["unit"] == theirs["unit"]
         assert mine["sound_right"] == theirs["sound_right"]
-        assert theirs["retention"] == pytest.approx(mine["retention"], rel=1e-5, nan_ok=True)
+        for name in ("retention", *SOUND_COLUMNS):
+            assert theirs[name] == pytest.approx(mine[name], rel=1e-5, nan_ok=True)
     (tmp_path / "units.csv").write_text("unit,layer\ncrbm1:0,crbm1\n")
     with pytest.raises(CorruptArtifactError, match=r"units\.csv"):
         load_unit_rows(tmp_path / "units.csv")

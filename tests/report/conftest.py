@@ -63,6 +63,11 @@ def _scores(rng: np.random.Generator, layer: str, place: int) -> dict[str, Any]:
         "retention": kept,
         "naturalness_z": float(rng.normal(-0.6, 1.0)),
         "mfcc_relative_error": float(rng.uniform(0.01, 0.09)),
+        "mcd_db": 20 * kept - 16,
+        "hnr_db": 4 * ratio,
+        "voiced_share": min(1.0, ratio / 2),
+        "log_mel_range_db": 50 + 10 * kept,
+        "gain": 0.89 / kept,
         "sound_class": "",
         "sound_right": None,
     }
@@ -140,6 +145,11 @@ def content(project_root: Path) -> ReportContent:
         "retention",
         "naturalness_z",
         "mfcc_relative_error",
+        "mcd_db",
+        "hnr_db",
+        "voiced_share",
+        "log_mel_range_db",
+        "gain",
     )
     medians = {
         layer: {

@@ -24,6 +24,10 @@ def test_a_page_is_written_from_objects(digit_model: keras.Model, digit_patches:
     for unit in patterns.units:
         assert unit in text
     assert f"{scores.test_accuracy:.3f}" in text
+    told = dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]+)</dd>", text[text.index("<article") :].split("</article>")[0]))
+    first = scores.rows[0]
+    assert told["MCD (dB)"] == f"{first['mcd_db']:.2f}"
+    assert told["gain"] == f"{first['gain']:.2f}"
 
 
 def test_the_best_real_clip_is_the_unit_of_the_others() -> None:

@@ -20,7 +20,8 @@ import soundfile as sf
 from matplotlib.image import imread
 
 from cepscope.errors import CepscopeWarning, ParameterError
-from cepscope.report import Exemplar, ReportContent, render_page, write_page
+from cepscope.report import Exemplar, ReportContent, render_page, wording, write_page
+from cepscope.report.wording import pattern_alt
 
 STEP = 2 / 32768  # PCM16 rounds to its step, and its full scale is read as 32768, written as 32767
 EVIL = '</script><script>alert(1)</script><img src=x onerror="alert(2)"> & \' {{ 7 * 7 }}'
@@ -120,6 +121,64 @@ def test_pictures_decode_and_are_described(page: Page, content: ReportContent) -
         re.match(r"MFCC pattern of logits:3: 20 coefficients by 64 frames, 0.63 s; the largest", a) for a in alts
     )
     assert sum(not alt for alt in alts) == 62 * 3  # only those whose button says it all
+
+
+def without_c0(content: ReportContent) -> ReportContent:
+    """The same patterns, as of a front end without c0."""
+    return dataclasses.replace(content, spec=dataclasses.replace(content.spec, c0=False))
+
+
+def test_coefficients_are_named_by_their_order(content: ReportContent) -> None:
+    pattern = np.zeros_like(content.units[0].pattern)
+    pattern[2, 10] = -4.0
+    unit = dataclasses.replace(content.units[0], pattern=pattern)
+    for spec, order in ((content.spec, 2), (without_c0(content).spec, 3)):
+        said = pattern_alt(unit, spec)
+        assert said == (
+            "MFCC pattern of crbm1:0: 20 coefficients by 64 frames, 0.63 s; the largest deviation is "
+            f"\N{MINUS SIGN}4.0 standard deviations in coefficient {order} at 0.10 s."
+        )
+        page = Page(render_page(dataclasses.replace(content, spec=spec, units=(unit,))))
+        assert said in [picture["alt"] for picture in page.all("img")]
+
+
+@pytest.mark.parametrize(("c0", "orders"), [(True, [0, 5, 10, 15]), (False, [1, 6, 11, 16])])
+def test_the_axis_of_coefficients_starts_at_the_first_there_is(
+    content: ReportContent, c0: bool, orders: list[int]
+) -> None:
+    shown = dataclasses.replace(content if c0 else without_c0(content), units=content.units[:2])
+    axes = re.findall(
+        r'<span>coefficient</span></div>\s*<svg class="axis y"[^>]*>(.*?)</svg>', render_page(shown), re.S
+    )
+    assert len(axes) == 2
+    for axis in axes:
+        labels = [
+            (float(y), int(text)) for y, text in re.findall(r'<text [^>]*y="([\d.]+)%"[^>]*>([^<]+)</text>', axis)
+        ]
+        assert [order for _, order in labels] == orders
+        rows = [order - orders[0] for order in orders]  # of the picture, from its bottom
+        np.testing.assert_allclose([y for y, _ in labels], [100 * (1 - (row + 0.5) / 20) for row in rows], atol=1e-3)
+
+
+def test_what_is_said_of_the_sounds_alone(text: str, content: ReportContent) -> None:
+    cards = re.findall(r"<article.*?</article>", text, re.S)
+    for card, unit in zip(cards, content.units, strict=True):
+        told = dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]+)</dd>", card))
+        assert told["MCD (dB)"] == wording.number(unit.scores["mcd_db"], 2)
+        assert told["HNR (dB)"] == wording.number(unit.scores["hnr_db"], 1)
+        assert told["voiced"] == wording.number(unit.scores["voiced_share"], 2)
+        assert told["range (dB)"] == wording.number(unit.scores["log_mel_range_db"], 0)
+        assert told["gain"] == wording.number(unit.scores["gain"], 2)
+    head, *rows = re.findall(r"<tr>(.*?)</tr>", re.search(r'<table class="summary">(.*?)</table>', text, re.S)[1])
+    titles = re.findall(r'scope="col">([^<]+)<', head)
+    for layer, row in zip(content.layers, rows, strict=True):
+        found = dict(zip(titles[1:], re.findall(r"<td>([^<]+)</td>", row), strict=True))
+        assert found["HNR (dB)"] == wording.number(content.summary["layers"][layer]["hnr_db"], 1)
+        assert found["gain"] == wording.number(content.summary["layers"][layer]["gain"], 2)
+    explained = dict(re.findall(r"<div><dt>([^<]+)</dt><dd>([^<]+)</dd></div>", text[: text.index("<article")]))
+    assert all(name in explained for _, name, _, _ in wording.SOUND_SCORES)
+    options = re.findall(r'<option value="(\w+)">', re.search(r'<select id="sort">(.*?)</select>', text, re.S)[1])
+    assert options == [key for key, _, _, _ in wording.SCORES]  # one sorts by what the network says
 
 
 def test_every_place_has_its_own_name(page: Page, text: str) -> None:

@@ -105,12 +105,11 @@ def print_summary(summary: dict[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(title="medians over the units of each layer", title_justify="left")
-    columns = list(dict.fromkeys(name for layer in summary["layers"].values() for name in layer))
-    table.add_column("layer")
-    for name in columns:
-        table.add_column(name.replace("_", " "), justify="right")
-    for name, layer in summary["layers"].items():
-        table.add_row(name, *(_cell(layer.get(column)) for column in columns))
+    table.add_column("")
+    for name in summary["layers"]:
+        table.add_column(name, justify="right")
+    for score in dict.fromkeys(name for layer in summary["layers"].values() for name in layer):
+        table.add_row(score.replace("_", " "), *(_cell(layer.get(score)) for layer in summary["layers"].values()))
     width = None if sys.stdout.isatty() else 120
     console = Console(width=width, no_color="NO_COLOR" in os.environ or None)
     console.print(table)

@@ -10,6 +10,9 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from cepscope.invert.distances import coefficient_rmse as coefficient_rmse
+from cepscope.invert.distances import mel_cepstral_distortion as mel_cepstral_distortion
+from cepscope.invert.distances import spectral_convergence as spectral_convergence
 from cepscope.invert.envelope import log_mel_to_envelope as log_mel_to_envelope
 from cepscope.invert.envelope import mfcc_to_envelope as mfcc_to_envelope
 from cepscope.invert.excitation import EXCITATIONS as EXCITATIONS
@@ -17,18 +20,25 @@ from cepscope.invert.excitation import excite as excite
 from cepscope.invert.excitation import pulse_times as pulse_times
 from cepscope.invert.gain import best_gain_db as best_gain_db
 from cepscope.invert.griffinlim import griffin_lim as griffin_lim
+from cepscope.invert.harmonicity import harmonics_to_noise as harmonics_to_noise
+from cepscope.invert.harmonicity import hnr as hnr
+from cepscope.invert.harmonicity import voiced_share as voiced_share
 from cepscope.invert.inversion import METHODS as METHODS
 from cepscope.invert.inversion import RECIPES as RECIPES
 from cepscope.invert.inversion import Recipe as Recipe
 from cepscope.invert.inversion import librosa_sound as librosa_sound
 from cepscope.invert.inversion import start_sound as start_sound
+from cepscope.invert.listeners import pesq as pesq
+from cepscope.invert.listeners import stoi as stoi
 from cepscope.invert.matching import LEVELS as LEVELS
 from cepscope.invert.matching import frame_weights as frame_weights
 from cepscope.invert.matching import match as match
 from cepscope.invert.matching import relative_error as relative_error
 from cepscope.invert.pitch import track_pitch as track_pitch
 from cepscope.invert.refinement import refine as refine
+from cepscope.invert.scores import log_mel_range as log_mel_range
 from cepscope.invert.scores import score_sound as score_sound
+from cepscope.invert.scores import score_sounds as score_sounds
 from cepscope.invert.sounds import Sounds as Sounds
 from cepscope.invert.sounds import file_name as file_name
 from cepscope.invert.spectrum import mel_to_spectrum as mel_to_spectrum
@@ -48,28 +58,38 @@ __all__ = [
     "Recipe",
     "Sounds",
     "best_gain_db",
+    "coefficient_rmse",
     "excite",
     "file_name",
     "frame_weights",
     "griffin_lim",
+    "harmonics_to_noise",
+    "hnr",
     "istft",
     "librosa_sound",
+    "log_mel_range",
     "log_mel_to_envelope",
     "match",
+    "mel_cepstral_distortion",
     "mel_to_spectrum",
     "mfcc_to_envelope",
     "minimum_phase",
+    "pesq",
     "predict_pitch",
     "predict_voicing",
     "pulse_times",
     "refine",
     "relative_error",
     "score_sound",
+    "score_sounds",
     "sound_length",
+    "spectral_convergence",
     "start_sound",
     "stft",
+    "stoi",
     "synthesize_voiced",
     "track_pitch",
+    "voiced_share",
 ]
 
 

@@ -215,6 +215,8 @@ def invert(
         method=method,
         level=level,
         seed=seed,
+        patterns=targets.astype(np.float32),
+        spec=spec,
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cepscope.features import MfccSpec
-from cepscope.invert.scores import HOP_SECONDS, harmonics_to_noise
+from cepscope.invert.harmonicity import HOP_SECONDS, harmonics_to_noise
 
 Array = npt.NDArray[Any]
 

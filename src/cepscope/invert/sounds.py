@@ -12,6 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cepscope.audio import at_loudness, to_wav_bytes, write_wav
+from cepscope.features import MfccSpec
+from cepscope.invert.distances import mel_cepstral_distortion
+from cepscope.invert.harmonicity import hnr_and_voiced_share
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -39,6 +42,10 @@ class Sounds:
     method : str
     level : str
     seed : int
+    patterns : array [shape=(n, n_mfcc, frames)], optional
+        What they were made from, where it is known.
+    spec : MfccSpec, optional
+        Its front end.
     """
 
     audio: FloatArray
@@ -51,23 +58,23 @@ class Sounds:
     method: str
     level: str
     seed: int
+    patterns: FloatArray | None = None
+    spec: MfccSpec | None = None
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, chosen: int | slice | Sequence[int]) -> Sounds:
         index = np.atleast_1d(np.arange(len(self))[chosen])
-        return Sounds(
+        return replace(
+            self,
             audio=self.audio[index],
-            sr=self.sr,
             gain=self.gain[index],
             relative_error=self.relative_error[index],
             normalised_error=self.normalised_error[index],
             mfcc=self.mfcc[index],
             names=tuple(self.names[i] for i in index),
-            method=self.method,
-            level=self.level,
-            seed=self.seed,
+            patterns=None if self.patterns is None else self.patterns[index],
         )
 
     def at_loudness(self, lufs: float = -23.0) -> Sounds:
@@ -101,18 +108,31 @@ class Sounds:
         return paths
 
     def _repr_html_(self) -> str:
+        columns = self._columns()
+        head = "".join(f"<th>{title}</th>" for title in ("sound", *columns, ""))
         rows = []
-        for name, audio, error, normalised in zip(
-            self.names, self.audio, self.relative_error, self.normalised_error, strict=True
-        ):
+        for name, audio, *values in zip(self.names, self.audio, *columns.values(), strict=True):
             data = base64.b64encode(to_wav_bytes(audio, self.sr)).decode()
             label = html.escape(name)
+            cells = "".join(f"<td>{value}</td>" for value in values)
             rows.append(
-                f"<tr><th>{label}</th><td>{error:.3f}</td><td>{normalised:.3f}</td><td>"
+                f"<tr><th>{label}</th>{cells}<td>"
                 f'<audio controls aria-label="{label}" src="data:audio/wav;base64,{data}"></audio></td></tr>'
             )
-        head = "<tr><th>sound</th><th>relative MFCC error</th><th>at full scale</th><th></th></tr>"
-        return f"<table>{head}{''.join(rows)}</table>"
+        return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+
+    def _columns(self) -> dict[str, list[str]]:
+        """Return what a notebook shows of the sounds besides themselves, by title."""
+        columns = {"relative MFCC error": (self.relative_error, 3), "at full scale": (self.normalised_error, 3)}
+        if self.patterns is not None and self.spec is not None:
+            pairs = zip(self.mfcc, self.patterns, strict=True)
+            columns["MCD [dB]"] = (np.array([mel_cepstral_distortion(*pair, self.spec) for pair in pairs]), 2)
+        voices = np.array([hnr_and_voiced_share(audio, self.sr) for audio in self.audio])
+        columns |= {"HNR [dB]": (voices[:, 0], 1), "voiced": (voices[:, 1], 2)}
+        return {
+            title: [f"{value:.{digits}f}" if np.isfinite(value) else "\N{EN DASH}" for value in values]
+            for title, (values, digits) in columns.items()
+        }
 
 
 def file_name(name: str) -> str:

@@ -23,6 +23,7 @@ from cepscope.audio import read_audio
 from cepscope.config import RunConfig
 from cepscope.corpora import Corpus, Patches, extract, load_corpus
 from cepscope.errors import DataError
+from cepscope.features import Scaling, load_scaling
 from cepscope.pipeline.ledger import Ledger
 
 Progress = Callable[[str, int, int], None]  # what is being done, parts done, parts in all
@@ -165,39 +166,53 @@ def run_maximize(context: Context) -> list[Path]:
 
 
 def run_invert(context: Context) -> list[Path]:
-    """Patterns to sounds."""
+    """Patterns to sounds, and what can be said of each."""
     from cepscope.invert.inversion import invert
+    from cepscope.invert.scores import save_sound_rows, score_sounds
 
     settings = context.config.invert.arguments()
     sounds = invert(context.patterns, **settings, seed=context.config.seed, progress=context.counter("invert"))
     folder = context.folder / "audio"
     paths = sounds.save_wavs(folder)
-    table = folder / "sounds.npz"
+    tables = [folder / "sounds.npz", folder / "sounds.csv"]
     save_npz(
-        table,
+        tables[0],
         files=np.array([path.name for path in paths]),
         gain=sounds.gain,
         relative_error=sounds.relative_error,
         normalised_error=sounds.normalised_error,
     )
-    return [*paths, table]
+    scaling = load_scaling(context.folder / "features" / "scaler.npz")
+    save_sound_rows(tables[1], score_sounds(sounds, context.patterns, sd=_deviations(scaling)))
+    return [*paths, *tables]
+
+
+def _deviations(scaling: Scaling) -> np.ndarray[Any, Any]:
+    """Return the standard deviation of each coefficient in the corpus [shape=(n_mfcc,)], whatever it is scaled by."""
+    decoder = scaling.decoder
+    shown = scaling.in_deviations(np.eye(decoder.shape[1]))  # the same rows, each divided by its deviation
+    return np.asarray(np.linalg.norm(decoder, axis=1) / np.linalg.norm(shown, axis=1))
 
 
 @dataclass(frozen=True)
 class StoredSounds:
-    """The sounds of the invert stage, read back from its wavs."""
+    """The sounds of the invert stage, read back from its wavs, and their scores."""
 
     audio: np.ndarray[Any, Any]
     sr: int
     relative_error: np.ndarray[Any, Any]
+    scores: list[dict[str, Any]]
 
 
 def stored_sounds(context: Context) -> StoredSounds:
     """Read the sounds of a run, in the order of its patterns."""
+    from cepscope.invert.scores import load_sound_rows
+
     folder = context.folder / "audio"
     table = load_npz(folder / "sounds.npz")
     audio = [read_audio(folder / str(name))[0] for name in table["files"]]
-    return StoredSounds(np.stack(audio), context.patterns.spec.sr, table["relative_error"])
+    rows = load_sound_rows(folder / "sounds.csv")
+    return StoredSounds(np.stack(audio), context.patterns.spec.sr, table["relative_error"], rows)
 
 
 def run_probe(context: Context) -> list[Path]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,14 @@ import numpy.typing as npt
 from cepscope.atomic import write_text
 from cepscope.corpora import Patches
 from cepscope.errors import CorruptArtifactError
+from cepscope.invert import Sounds, score_sounds
 from cepscope.maximize.exemplars import best_exemplars
 from cepscope.maximize.patterns import Patterns
 from cepscope.probe.measures import HasAudio, logits_layer, measure
 
 Row = dict[str, Any]
 
+SOUND_COLUMNS = ("mcd_db", "hnr_db", "voiced_share", "log_mel_range_db", "gain")  # as `cepscope.invert.score_sounds`
 TEXT_COLUMNS = ("unit", "layer", "label", "sound_class", "exemplars")
 NUMBER_COLUMNS = (
     "natural_mean",
@@ -38,6 +40,7 @@ NUMBER_COLUMNS = (
     "spectral_contrast",
     "rank",
     "mfcc_relative_error",
+    *SOUND_COLUMNS,
 )
 COLUMNS = ("unit", "layer", "index", "label", *NUMBER_COLUMNS, "sound_class", "sound_right", "exemplars")
 MEDIANS = (
@@ -49,7 +52,16 @@ MEDIANS = (
     "spectral_contrast",
     "rank",
     "mfcc_relative_error",
+    *SOUND_COLUMNS,
 )
+
+
+@runtime_checkable
+class HasScores(HasAudio, Protocol):
+    """Sounds of which `cepscope.invert.score_sounds` has told already."""
+
+    @property
+    def scores(self) -> Sequence[Row]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -133,7 +145,7 @@ def score_units(
     model: Any,
     patches: Patches,
     patterns: Patterns,
-    sounds: HasAudio,
+    sounds: Sounds | HasScores,
     *,
     exemplars: int = 3,
     seed: int = 0,
@@ -143,8 +155,10 @@ def score_units(
 
     Parameters
     ----------
-    model, patches, patterns, sounds, seed, progress
+    model, patches, patterns, seed, progress
         As `cepscope.probe.measures.measure`.
+    sounds : Sounds
+        One a pattern, in the same order; or anything with their audio and, in ``scores``, what `score_sounds` gives.
     exemplars : int
         Real clips kept for each unit.
 
@@ -161,7 +175,9 @@ def score_units(
     heard, accuracy = _classify(model, patches, found.x_sound)
     best = best_exemplars(found.real, count=exemplars)
     logits = logits_layer(model, len(patches.classes))
+    told = sounds.scores if isinstance(sounds, HasScores) else score_sounds(sounds, patterns)
     columns = {**found.columns, "mfcc_relative_error": np.asarray(sounds.relative_error)}
+    columns |= {name: np.array([row[name] for row in told]) for name in SOUND_COLUMNS}
     rows = []
     for i, (unit, layer, index) in enumerate(zip(patterns.units, patterns.layers, patterns.indices, strict=True)):
         is_logit = layer == logits and index >= 0

@@ -114,7 +114,6 @@ def _view(view: View, card: UnitCard, media: Media) -> dict[str, Any]:
 
 def unit_view(card: UnitCard, content: ReportContent, ids: Ids, media: Media, clips: Clips) -> dict[str, Any]:
     """Return everything on a unit's card."""
-    seconds = (content.frames - 1) * content.spec.hop / content.spec.sr
     hop = content.spec.hop / content.spec.sr / 2
     decibels = raster.spectrogram_db(card.audio, card.sr, window=content.spec.win / content.spec.sr, hop=hop)
     words = [card.unit, card.layer, card.label]
@@ -135,7 +134,7 @@ def unit_view(card: UnitCard, content: ReportContent, ids: Ids, media: Media, cl
         "spectrogram": media.picture(raster.paint_spectrogram(decibels)),
         "spectrogram_alt": wording.spectrogram_alt(card, decibels),
         "pattern": media.picture(raster.paint_pattern(card.pattern)),
-        "pattern_alt": wording.pattern_alt(card, seconds),
+        "pattern_alt": wording.pattern_alt(card, content.spec),
         "sound": media.sound(to_wav_bytes(card.audio, card.sr)),
         "seconds": len(card.audio) / card.sr,
         "hertz": axis_ticks(card.sr / 2, 4, up=True),
@@ -152,6 +151,10 @@ def unit_view(card: UnitCard, content: ReportContent, ids: Ids, media: Media, cl
                 "sort": _sortable(card.score(key)),
             }
             for key, name, _, digits in wording.SCORES
+        ],
+        "sound_scores": [
+            {"name": name, "text": wording.number(card.score(key), digits)}
+            for key, name, _, digits in wording.SOUND_SCORES
         ],
         "exemplars": [_exemplar(exemplar, card, media, clips) for exemplar in card.exemplars],
         "views": [_view(view, card, media) for view in card.views],
@@ -193,4 +196,8 @@ def layer_view(name: str, units: list[dict[str, Any]], medians: Mapping[str, Any
         "dots": _strip(units),
         "doubtful": sum(bool(unit["doubts"]) for unit in units),
         "medians": [wording.number(medians.get(key), digits) for key, _, _, digits in wording.SCORES],
+        "sound_scores": [
+            {"name": name, "meaning": meaning, "median": wording.number(medians.get(key), digits)}
+            for key, name, meaning, digits in wording.SOUND_SCORES
+        ],
     }

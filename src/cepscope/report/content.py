@@ -107,8 +107,9 @@ class UnitCard:
     sr : int
         Its sampling rate in Hz.
     scores : mapping
-        ``natural_max, pattern_over_natural, sound_over_natural, retention, naturalness_z,
-        mfcc_relative_error, sound_class, sound_right``; what is missing, None or NaN was not measured.
+        ``natural_max, pattern_over_natural, sound_over_natural, retention, naturalness_z, mfcc_relative_error, mcd_db,
+        hnr_db, voiced_share, log_mel_range_db, gain, sound_class, sound_right``; what is missing, None or NaN was not
+        measured.
     exemplars : tuple of Exemplar
         The most exciting first.
     views : tuple of View

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cepscope.features import MfccSpec
 from cepscope.report.content import TRUSTED_RATIO, ReportContent, UnitCard
 
 # score, short name, what it means, digits after the point
@@ -52,6 +53,43 @@ SCORES = (
         "MFCC error",
         "Distance between the pattern and the MFCC of its sound, relative to the pattern's variation.",
         3,
+    ),
+)
+# the same of what is said of a sound without asking the network
+SOUND_SCORES = (
+    (
+        "mcd_db",
+        "MCD (dB)",
+        "Mel-cepstral distortion: distance between the log-mel spectra of pattern and sound, level aside. 0 is exact.",
+        2,
+    ),
+    (
+        "hnr_db",
+        "HNR (dB)",
+        "Harmonics-to-noise ratio: how far the harmonics of the sound's voiced frames rise above their noise. "
+        "Spoken words have about 2 to 16.",
+        1,
+    ),
+    (
+        "voiced_share",
+        "voiced",
+        "Share of the sound's frames that have a pitch: 0 is a whisper, 1 is voiced all through. "
+        "Spoken words have about 0.25 to 1.",
+        2,
+    ),
+    (
+        "log_mel_range_db",
+        "range (dB)",
+        "How far the loudest mel band of the sound lies above the quietest. With a floor of 1e-5 recordings have "
+        "about 50 to 70; more is exaggerated contrast.",
+        0,
+    ),
+    (
+        "gain",
+        "gain",
+        "What the sound was multiplied by to peak at 0.89 of full scale. Below 0.89 the pattern asks for more level "
+        "than full scale has.",
+        2,
     ),
 )
 # view, its name on a card, what it is
@@ -108,14 +146,15 @@ def introduction(content: ReportContent) -> tuple[str, str, str]:
     return what, trust, limit
 
 
-def pattern_alt(card: UnitCard, seconds: float) -> str:
+def pattern_alt(card: UnitCard, spec: MfccSpec) -> str:
     """Describe a pattern's picture to someone who does not see it."""
     rows, columns = card.pattern.shape
     row, column = np.unravel_index(np.abs(card.pattern).argmax(), card.pattern.shape)
+    times = spec.times(columns)
     return (
-        f"MFCC pattern of {card.unit}: {rows} coefficients by {columns} frames, {seconds:.2f} s; "
+        f"MFCC pattern of {card.unit}: {rows} coefficients by {columns} frames, {times[-1]:.2f} s; "
         f"the largest deviation is {number(card.pattern[row, column], 1)} standard deviations in "
-        f"coefficient {row} at {seconds * float(column) / max(columns - 1, 1):.2f} s."
+        f"coefficient {spec.orders[row]} at {times[column]:.2f} s."
     )
 
 
