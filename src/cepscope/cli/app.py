@@ -27,8 +27,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ARRAYS = (".npy", ".npz")
-
 Corpus = Annotated[
     str | None,
     typer.Argument(
@@ -46,13 +44,11 @@ Strict = Annotated[bool, typer.Option("--strict", help="A clip that can't be use
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]
 
 
-class Method(StrEnum):
-    """How MFCCs become sound."""
+class PitchFrom(StrEnum):
+    """Whose pitch the voice has."""
 
-    accurate = "accurate"
-    fast = "fast"
-    neutral = "neutral"
-    librosa = "librosa"
+    predicted = "predicted"
+    original = "original"
 
 
 def _version(value: bool) -> None:
@@ -199,29 +195,64 @@ def maximize(folder: Run, set_: Set = None, seed: Seed = None) -> None:
 
 @app.command()
 def invert(
-    source: Annotated[Path, typer.Argument(help="Folder of a run, or a .npy or .npz of unscaled MFCCs.")],
-    out: Annotated[Path | None, typer.Option("--out", help="For arrays: the .wav, or a folder for several.")] = None,
-    method: Annotated[Method | None, typer.Option("--method", help="How.", show_default="accurate")] = None,
-    pitch: Annotated[
-        float | None, typer.Option("--pitch", help="Of the voice, in Hz.", show_default="predicted")
+    source: Annotated[
+        Path, typer.Argument(help="A sound file or a folder of them, a .npy or .npz of unscaled MFCCs, or a run.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Not for runs: the .wav, or a folder.", show_default="beside SOURCE")
     ] = None,
-    config: Annotated[Path | None, typer.Option("--spec", help="For arrays: TOML with a [features] section.")] = None,
-    sr: Annotated[int | None, typer.Option("--sr", help="For arrays: sampling rate in Hz.")] = None,
+    method: Annotated[
+        str | None, typer.Option("--method", help="accurate, fast, neutral or librosa.", show_default="accurate")
+    ] = None,
+    pitch: Annotated[
+        float | None, typer.Option("--pitch", help="Of the voice, in Hz.", show_default="predicted from the MFCCs")
+    ] = None,
+    pitch_from: Annotated[
+        PitchFrom, typer.Option("--pitch-from", help="Of sound files: follow the original's own pitch.")
+    ] = PitchFrom.predicted,
+    loudness: Annotated[
+        float | None, typer.Option("--loudness", help="Of the .wav, in LUFS (BS.1770).", show_default="peak at -1 dB")
+    ] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Write a page to compare all methods on.")] = False,
+    as_json: AsJson = False,
+    config: Annotated[Path | None, typer.Option("--spec", help="Not for runs: TOML with a [features] section.")] = None,
+    sr: Annotated[
+        int | None, typer.Option("--sr", help="Not for runs: sampling rate in Hz.", show_default="the file's own")
+    ] = None,
     set_: Set = None,
     seed: Seed = None,
+    strict: Strict = False,
 ) -> None:
-    """Turn patterns, or any MFCCs, into sound.
+    """Turn recordings, MFCCs or the patterns of a run into sound, with the MFCCs they had.
 
-    Settings of the front end are taken from the .npz if cepscope wrote it, else from --spec, --sr and --set features.*.
+    A recording's sound is NAME.inverted.wav. Settings of the front end are taken from the .npz if cepscope wrote it,
+    else from --spec, --sr and --set features.*.
     """
-    flags = {"invert.method": method.value if method else None, "invert.pitch": pitch, "seed": seed}
-    if source.suffix in ARRAYS:
-        from cepscope.cli.arrays import invert_array
+    from cepscope.cli.inverting import Wishes
+    from cepscope.cli.places import kind_of
 
-        for path in invert_array(source, out, config, sr, set_, flags):
-            typer.echo(str(path))
-        return
-    typer.echo(str(_stage("invert", source, set_, flags) / "audio"))
+    original = pitch_from is PitchFrom.original
+    wishes = Wishes(out=out, pitch=pitch, original_pitch=original, loudness=loudness, compare=compare, as_json=as_json)
+    kind = kind_of(source)
+    flags: dict[str, Any] = {"invert.method": method, "invert.pitch": pitch, "seed": seed}
+    if kind == "run":
+        from cepscope.cli.runs import lines_of_run, refuse_for_run
+        from cepscope.pipeline import stored_config
+
+        settings = stored_config(source, overrides=tuple(set_ or ()), flags=flags)
+        refuse_for_run(source, settings, wishes, front_end=config is not None or sr is not None)
+        _run_stages(source, settings, only="invert")
+        lines = lines_of_run(source, settings, wishes)
+    else:
+        from cepscope.cli.arrays import invert_array
+        from cepscope.cli.sounds import invert_recordings
+        from cepscope.config import load_config
+
+        flags |= {"features.sr": sr, "strict": strict or None}
+        settings = load_config(config, overrides=set_ or (), flags=flags)
+        lines = (invert_recordings if kind == "sounds" else invert_array)(source, settings, wishes)
+    for line in lines:
+        typer.echo(line)
 
 
 @app.command()

@@ -7,9 +7,11 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cepscope.cli import console
+from cepscope.cli.inverting import Target, Wishes, invert_targets, refuse_early
+from cepscope.cli.places import places_for, unused
 
 if TYPE_CHECKING:
+    from cepscope.config import RunConfig
     from cepscope.features import MfccSpec
 
 
@@ -22,7 +24,7 @@ def extract_files(files: list[Path], features: Any, out: Path | None) -> Path:
     from cepscope.errors import ParameterError
     from cepscope.features import mfcc
 
-    target = out or _unused(files[0].with_suffix(".npz"))
+    target = out or unused(files[0].with_suffix(".npz"))
     if target.suffix != ".npz":
         raise ParameterError(f"--out must end in .npz for sound files. Received: {target}")
     arrays: dict[str, Any] = {}
@@ -40,42 +42,45 @@ def extract_files(files: list[Path], features: Any, out: Path | None) -> Path:
     return target
 
 
-def invert_array(
-    source: Path,
-    out: Path | None,
-    config: Path | None,
-    sr: int | None,
-    set_: list[str] | None,
-    flags: dict[str, Any],
-) -> list[Path]:
-    """Write the sounds of an npy or npz of unscaled MFCC; return the wavs' paths."""
-    from cepscope.audio import write_wav
-    from cepscope.config import load_config
+def invert_array(source: Path, settings: RunConfig, wishes: Wishes) -> list[str]:
+    """Invert an npy or npz of unscaled MFCC; return the lines for stdout."""
     from cepscope.errors import ParameterError
-    from cepscope.invert.inversion import invert as invert_mfcc
 
+    if wishes.original_pitch:
+        raise ParameterError(f"--pitch-from original is for sound files: there is no recording in {source}.")
     arrays, stored = _read_arrays(source)
-    settings = load_config(config, overrides=set_ or (), flags={**flags, "features.sr": sr})
     if stored is None and not settings.features.sr:
         raise ParameterError(f"{source} does not say its front end. Give at least --sr, or a --spec file.")
     spec = stored or settings.features.spec(settings.features.sr)
-    sounds = {}
-    with console.progress() as bars:
-        for done, (name, values) in enumerate(arrays.items(), start=1):
-            found = invert_mfcc(values, spec, **settings.invert.arguments(), seed=settings.seed)
-            for i, audio in enumerate(found.audio):
-                sounds[name if len(found) == 1 else f"{name}-{i}"] = audio
-            bars.update("invert", done, len(arrays))
-    if len(sounds) == 1 and (out is None or out.suffix == ".wav"):
-        paths = [out or _unused(source.with_suffix(".wav"))]
-    else:
-        folder = out or source.with_suffix("")
-        if folder.suffix:
-            raise ParameterError(f"There are {len(sounds)} sounds: --out must be a folder. Received: {out}")
-        paths = [folder / f"{name.replace('/', '-')}.wav" for name in sounds]
-    for path, audio in zip(paths, sounds.values(), strict=True):
-        write_wav(path, audio, spec.sr)
-    return paths
+    named = [pair for name, values in arrays.items() for pair in _named(name, values, source=source, spec=spec)]
+    targets = [target for _, target in named]
+    places = places_for(
+        [stem for stem, _ in named], wishes.out, single=source.with_suffix(".wav"), folder=source.with_suffix("")
+    )
+    samples = [spec.samples_of(target.mfcc.shape[-1]) for target in targets]
+    refuse_early(samples, [spec.sr], settings, wishes)
+    return invert_targets(
+        targets,
+        places,
+        settings,
+        wishes,
+        seconds=sum(samples) / spec.sr,
+        title=f"{source.name}, from MFCC to sound",
+    )
+
+
+def _named(name: str, values: Any, *, source: Path, spec: MfccSpec) -> list[tuple[str, Target]]:
+    """Return the patterns in an array, each with the stem of its wav."""
+    from cepscope.errors import ParameterError
+
+    if values.ndim < 2 or values.shape[-2] != spec.n_mfcc or not values.size:
+        raise ParameterError(
+            f"MFCC must be (..., {spec.n_mfcc}, frames), none empty. Received: {name} of {source}, {values.shape}"
+        )
+    flat = values.reshape(-1, *values.shape[-2:])
+    stems = [name] if len(flat) == 1 else [f"{name}-{i}" for i in range(len(flat))]
+    pairs = enumerate(zip(stems, flat, strict=True))
+    return [(stem, Target(stem, source, one, spec, number=i)) for i, (stem, one) in pairs]
 
 
 def _read_arrays(source: Path) -> tuple[dict[str, Any], MfccSpec | None]:
@@ -98,12 +103,3 @@ def _read_arrays(source: Path) -> tuple[dict[str, Any], MfccSpec | None]:
     if not arrays:
         raise DataError(f"{source} holds no arrays.")
     return arrays, spec
-
-
-def _unused(path: Path) -> Path:
-    """Refuse to write over a file that was not named: it may be someone's recording."""
-    from cepscope.errors import ParameterError
-
-    if path.exists():
-        raise ParameterError(f"{path} exists. Name the file to write with --out.")
-    return path

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from cepscope.report.assemble import write_report as write_report
+from cepscope.report.comparison import render_comparison as render_comparison
+from cepscope.report.comparison import write_comparison as write_comparison
+from cepscope.report.comparison_rows import ComparisonItem as ComparisonItem
 from cepscope.report.content import Exemplar as Exemplar
 from cepscope.report.content import ReportContent as ReportContent
 from cepscope.report.content import UnitCard as UnitCard
@@ -21,6 +24,7 @@ from cepscope.report.recipe import visualize_feature_maps as visualize_feature_m
 from cepscope.report.recipe import visualize_filters as visualize_filters
 
 __all__ = [
+    "ComparisonItem",
     "Exemplar",
     "ReportContent",
     "UnitCard",
@@ -31,11 +35,13 @@ __all__ = [
     "plot_mfcc",
     "plot_spectrogram",
     "plot_unit",
+    "render_comparison",
     "render_page",
     "save_figure",
     "visualize_activation_maximization",
     "visualize_feature_maps",
     "visualize_filters",
+    "write_comparison",
     "write_page",
     "write_report",
 ]
