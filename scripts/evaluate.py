@@ -2,6 +2,8 @@
 
     python scripts/evaluate.py digits --corpus path/to/fsdd --json
     python scripts/evaluate.py units --corpus path/to/fsdd --seeds 1 2 --json
+    python scripts/evaluate.py probe --corpus path/to/fsdd --json
+    python scripts/evaluate.py fewlabel --corpus path/to/fsdd --json
 
 ``digits`` trains three networks of one shape on the Free Spoken Digit Dataset (official split: takes 0 to 4 of each
 speaker and digit are the test): the CDBN with pretraining, the same from its random first weights, and a plain
@@ -13,6 +15,9 @@ the network with its weights shuffled. Sounds are also played to two other netwo
 convolutional network. ``--cache`` keeps features and networks between calls.
 
 ``spotters`` does the same with the same settings to keyword spotters that others trained (see `spotters`).
+
+``probe`` and ``fewlabel`` read labels from layers that were pretrained without labels (see `evaluate_probe`): with all
+labels, and with a few of each class. ``--out`` keeps their tables and figures.
 """
 
 from __future__ import annotations
@@ -27,6 +32,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from evaluate_probe import PROBES
 from spotters import FRAMES, NAMES, check_folding, fit_front_end, load_spotter, spotter_spec
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -178,13 +184,17 @@ def judged(
 def main() -> None:
     """Parse the command line and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["digits", "units", "spotters"])
+    parser.add_argument("what", choices=["digits", "units", "spotters", *PROBES])
     parser.add_argument("--corpus", default=str(SHARED / "corpora" / "fsdd"), help="a folder, or spoken-digits")
-    parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 1 2; of units: 1 2; of spotters: 1")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", help="default: 0 1 2; of units: 1 2; of spotters: 1; of probes: 0, the first"
+    )
     parser.add_argument("--cache", type=Path, help="keep features and networks there")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting, as of cepscope run"
     )
+    parser.add_argument("--quick", action="store_true", help="of probes: a part, to see that all works")
+    parser.add_argument("--out", type=Path, help="of probes: a folder for tables and figures")
     parser.add_argument("--json", action="store_true", help="print JSON to stdout, and what is going on to stderr")
     options = parser.parse_args()
     if options.corpus != "spoken-digits" and not Path(options.corpus).is_dir():
@@ -198,6 +208,10 @@ def main() -> None:
         print(json.dumps(spotters(options.corpus, options.set, options.seeds or [1], say), indent=1))
         return
     trainer = Trainer(options.corpus, options.set, options.cache)
+    if options.what in PROBES:
+        more = {"seed": (options.seeds or [0])[0], "quick": options.quick, "out": options.out, "say": say}
+        print(json.dumps(PROBES[options.what](trainer.patches, SHARED / "corpora", **more), indent=1))
+        return
     if options.what == "digits":
         found = digits(trainer, options.seeds or [0, 1, 2], say)
         print(json.dumps(found, indent=1) if options.json else f"mean: {found['mean']}")

@@ -1,12 +1,35 @@
-"""Does it hold up? Unit scores and naturalness."""
+"""Does it hold up? Unit scores and naturalness; what labels can be read from a representation."""
 
 from __future__ import annotations
 
 from cepscope.probe.agreement import summarise_views as summarise_views
+from cepscope.probe.fewlabels import FewLabels as FewLabels
+from cepscope.probe.fewlabels import few_label_errors as few_label_errors
+from cepscope.probe.linear import linear_probe as linear_probe
 from cepscope.probe.naturalness import Naturalness as Naturalness
 from cepscope.probe.naturalness import fit_naturalness as fit_naturalness
+from cepscope.probe.representations import represent as represent
+from cepscope.probe.result import ProbeResult as ProbeResult
 from cepscope.probe.scores import UnitScores as UnitScores
 from cepscope.probe.scores import load_unit_rows as load_unit_rows
 from cepscope.probe.scores import score_units as score_units
+from cepscope.probe.selectivity import LabelSelectivity as LabelSelectivity
+from cepscope.probe.selectivity import label_selectivity as label_selectivity
+from cepscope.probe.similarity import linear_cka as linear_cka
 
-__all__ = ["Naturalness", "UnitScores", "fit_naturalness", "load_unit_rows", "score_units", "summarise_views"]
+__all__ = [
+    "FewLabels",
+    "LabelSelectivity",
+    "Naturalness",
+    "ProbeResult",
+    "UnitScores",
+    "few_label_errors",
+    "fit_naturalness",
+    "label_selectivity",
+    "linear_cka",
+    "linear_probe",
+    "load_unit_rows",
+    "represent",
+    "score_units",
+    "summarise_views",
+]
