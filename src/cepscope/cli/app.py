@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cepscope.cli import console
+from cepscope.cli import console, corpora
 
 if TYPE_CHECKING:
     from cepscope.config import RunConfig
@@ -270,6 +270,10 @@ def probe(folder: Run, as_json: AsJson = False, set_: Set = None) -> None:
 def report(folder: Run, set_: Set = None) -> None:
     """Write the page."""
     typer.echo(str(_stage("report", folder, set_) / "report" / "index.html"))
+
+
+app.command()(corpora.fetch)
+app.command()(corpora.describe)
 
 
 def _summary(folder: Path) -> dict[str, Any]:

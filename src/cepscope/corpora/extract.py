@@ -12,9 +12,9 @@ import joblib
 import numpy as np
 
 from cepscope import atomic
-from cepscope.audio import read_audio
+from cepscope.corpora.conditioning import longest_read, sound_to_mfcc
 from cepscope.corpora.corpus import Clip, Corpus
-from cepscope.corpora.patches import Patches, assemble, sound_to_mfcc
+from cepscope.corpora.patches import Patches, assemble
 from cepscope.corpora.shards import (
     ClipRow,
     Manifest,
@@ -25,10 +25,12 @@ from cepscope.corpora.shards import (
     write_manifest,
     write_shard,
 )
+from cepscope.corpora.stretches import read_stretch, stretch_name
 from cepscope.errors import CepscopeWarning, CorruptArtifactError, DataError, ParameterError
 from cepscope.features import MfccSpec
 
 SHORTEST = 0.05  # s; two 25-ms windows: anything less is a click, not a word
+SHORTEST_STRETCH = 0.01  # s; a hop: a stretch was labelled by someone who heard a phone there
 _CHUNK = 32  # clips a worker takes at a time
 
 Progress = Callable[[int, int], object]
@@ -49,7 +51,8 @@ def extract(
     """Compute the MFCC patch of every clip: condition, MFCC, fixed length, scale.
 
     The scaler is fitted on train only. A clip longer than a patch is cropped at its centre, a shorter one is
-    padded with silence on both sides. The result is the same, bit for bit, whatever `workers` is.
+    padded with silence on both sides. Of a clip longer than a minute only the middle minute is read, and its level is
+    taken from that. The result is the same, bit for bit, whatever `workers` is.
 
     Parameters
     ----------
@@ -82,8 +85,8 @@ def extract(
     Raises
     ------
     DataError
-        No clips are left to train or to test on; `strict` and a clip is unreadable, shorter than 0.05 s or
-        holds NaN or Inf; `out` can't be written.
+        No clips are left to train or to test on; `strict` and a clip is unreadable, shorter than 0.05 s (a
+        labelled stretch: 0.01 s) or holds NaN or Inf; `out` can't be written.
     ParameterError
         `frames`, `workers` or `shard_size` below 1.
     """
@@ -107,7 +110,7 @@ def extract(
             shard = _present(path, (len(part), spec.n_mfcc, frames))
             if shard is None:
                 pieces = []
-                for piece in _compute([clip.path for clip in part], spec, frames, workers):
+                for piece in _compute(part, spec, frames, workers):
                     pieces.append(piece)
                     if progress:
                         progress(done + sum(len(p.problems) for p in pieces), len(rows))
@@ -131,6 +134,11 @@ def extract(
     return patches
 
 
+def shortest(clip: Clip) -> float:
+    """Return how many seconds a clip must have to be used."""
+    return SHORTEST if clip.stop is None else SHORTEST_STRETCH
+
+
 def _writable(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -151,9 +159,9 @@ def _present(path: Path | None, shape: tuple[int, int, int]) -> Shard | None:
         return None
 
 
-def _compute(paths: Sequence[Path], spec: MfccSpec, frames: int, workers: int) -> Iterator[Shard]:
+def _compute(clips: Sequence[Clip], spec: MfccSpec, frames: int, workers: int) -> Iterator[Shard]:
     """Yield the clips' MFCCs in their order, a chunk at a time."""
-    chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
+    chunks = [clips[i : i + _CHUNK] for i in range(0, len(clips), _CHUNK)]
     if workers == 1:
         yield from (_compute_chunk(chunk, spec, frames) for chunk in chunks)
         return
@@ -161,18 +169,19 @@ def _compute(paths: Sequence[Path], spec: MfccSpec, frames: int, workers: int) -
     yield from pool(joblib.delayed(_compute_chunk)(chunk, spec, frames) for chunk in chunks)
 
 
-def _compute_chunk(paths: Sequence[Path], spec: MfccSpec, frames: int) -> Shard:
+def _compute_chunk(clips: Sequence[Clip], spec: MfccSpec, frames: int) -> Shard:
     """Return the MFCCs of some clips; a clip that can't be used leaves zeros and the reason."""
-    patches = np.zeros((len(paths), spec.n_mfcc, frames), dtype=np.float32)
+    patches = np.zeros((len(clips), spec.n_mfcc, frames), dtype=np.float32)
     problems = []
-    for i, path in enumerate(paths):
+    longest = longest_read(spec, frames)
+    for i, clip in enumerate(clips):
         try:
-            audio, sr = read_audio(path)
-            if len(audio) < SHORTEST * sr:
-                raise DataError(f"{len(audio) / sr:.3f} s long, expected at least {SHORTEST} s")
+            audio, sr = read_stretch(clip.path, clip.start, clip.stop, longest=longest)
+            if len(audio) < (least := shortest(clip)) * sr:
+                raise DataError(f"{len(audio) / sr:.3f} s long, expected at least {least} s")
             patches[i] = sound_to_mfcc(audio, sr, spec, frames)
         except (DataError, OSError) as error:
-            problems.append((str(error) or type(error).__name__).replace(str(path), path.name))
+            problems.append((str(error) or type(error).__name__).replace(str(clip.path), clip.path.name))
         else:
             problems.append("")
     return Shard(patches, tuple(problems))
@@ -187,4 +196,4 @@ def _refuse(clips: Sequence[Clip], problems: Sequence[str]) -> None:
     """Raise at the first clip that could not be used."""
     for clip, problem in zip(clips, problems, strict=True):
         if problem:
-            raise DataError(f"{clip.path}: {problem}")
+            raise DataError(f"{stretch_name(str(clip.path), clip.start, clip.stop)}: {problem}")

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from threadpoolctl import ThreadpoolController
 
-from cepscope.audio import condition, read_audio, resample
+from cepscope.corpora.conditioning import conditioned, longest_read, one_thread, sound_to_mfcc
 from cepscope.corpora.shards import Manifest, Shard, read_manifest, read_shard
+from cepscope.corpora.stretches import parse_stretch, read_stretch
 from cepscope.errors import DataError, ParameterError
-from cepscope.features import CoefficientScaler, MfccSpec, PCAWhitener, Scaling, fit_length, mfcc
+from cepscope.features import CoefficientScaler, MfccSpec, PCAWhitener, Scaling
 
 _BLOCK = 1024  # patches scaled at a time: bounds the copies made beside the patches themselves
 
@@ -32,7 +30,8 @@ class PatchSplit:
     y
         (n,) int32, index into `Patches.classes`.
     paths
-        (n,) the clip of each patch, below `Patches.root`, with forward slashes.
+        (n,) the clip of each patch, below `Patches.root`, with forward slashes; a stretch of a file ends in
+        ``#t=START,STOP`` (seconds).
     speakers
         (n,) the speaker of each patch; "" when unknown.
     """
@@ -155,7 +154,7 @@ class Patches:
         Parameters
         ----------
         path
-            One of `PatchSplit.paths`, or any sound file.
+            One of `PatchSplit.paths`, or any sound file; ``a.flac#t=0.5,1.25`` is a stretch of one.
 
         Returns
         -------
@@ -167,8 +166,10 @@ class Patches:
         DataError
             The file is gone or unreadable.
         """
-        audio, sr = read_audio(Path(self.root) / path)
-        audio = _conditioned(audio, sr, self.spec.sr)
+        name, begin, end = parse_stretch(os.fspath(path))
+        longest = longest_read(self.spec, self.frames)
+        audio, sr = read_stretch(Path(self.root) / name, begin, end, longest=longest)
+        audio = conditioned(audio, sr, self.spec.sr)
         surplus = self.spec.frames_of(len(audio)) - self.frames  # frames that fit_length takes off or adds
         length = self.spec.samples_of(self.frames)
         if surplus >= 0:
@@ -200,29 +201,6 @@ class Patches:
             for entry in manifest.shards
         )
         return assemble(manifest, shards, scaler=manifest.load_scaler(Path(folder)))
-
-
-def sound_to_mfcc(y: NDArray[np.float32], sr: int, spec: MfccSpec, frames: int) -> NDArray[np.float32]:
-    """Return the (n_mfcc, frames) float32 MFCC of a sound (samples,) at `sr` Hz, level and DC taken out."""
-    with one_thread():
-        return fit_length(mfcc(_conditioned(y, sr, spec.sr), spec), frames, spec)
-
-
-def _conditioned(y: NDArray[np.float32], sr: int, target_sr: int) -> NDArray[np.float32]:
-    y = condition(y)  # before resampling, because an offset that begins and ends would ring there
-    return y if sr == target_sr else condition(resample(y, sr, target_sr))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep BLAS on one thread: the last bits of a product depend on how many share it."""
-    with _threadpools().limit(limits=1, user_api="blas"):
-        yield
-
-
-@cache
-def _threadpools() -> ThreadpoolController:
-    return ThreadpoolController()  # looking for the libraries takes milliseconds: once is enough
 
 
 def assemble(manifest: Manifest, shards: Iterable[Shard], *, scaler: Scaling | None, whiten: bool = False) -> Patches:

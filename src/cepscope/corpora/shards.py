@@ -24,7 +24,8 @@ from cepscope.corpora.corpus import Split
 from cepscope.errors import CepscopeError, CorruptArtifactError, NotFittedError
 from cepscope.features import MfccSpec, Scaling, load_scaling
 
-FORMAT = 1  # goes up when the same clips and settings would give other numbers
+FORMAT = 1  # of the files; goes up when older ones can't be read any more
+READING = 2  # goes up when the same clips and settings would give other numbers: older shards are not used again
 MANIFEST = "manifest.json"
 SCALER = "scaler.npz"
 _AGAIN = "extract again"
@@ -32,7 +33,7 @@ _AGAIN = "extract again"
 
 @dataclass(frozen=True, slots=True)
 class ClipRow:
-    """A clip as the manifest lists it: its path is relative to the corpus's root."""
+    """A clip as the manifest lists it: its path, or its stretch of one, is relative to the corpus's root."""
 
     path: str
     label: str
@@ -110,9 +111,9 @@ def shard_name(spec: MfccSpec, frames: int, files: Sequence[tuple[str, Path]]) -
     spec, frames
         The settings.
     files
-        Each clip's path below the corpus's root, and the file itself.
+        Each clip's name below the corpus's root, and the file itself.
     """
-    state = [FORMAT, spec.to_dict(), frames]
+    state = [READING, spec.to_dict(), frames]
     for name, file in files:
         status = file.stat()
         state.append([name, status.st_size, status.st_mtime_ns])

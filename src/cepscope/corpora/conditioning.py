@@ -1,0 +1,44 @@
+"""From sound to the MFCC of a patch: the level taken out, one rate, one length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from cepscope.audio import condition, resample
+from cepscope.corpora.stretches import LONGEST
+from cepscope.features import MfccSpec, fit_length, mfcc
+
+
+def longest_read(spec: MfccSpec, frames: int) -> float:
+    """Return how many seconds of a clip are read at most; of a longer one the middle, where its patch lies."""
+    return max(LONGEST, spec.samples_of(frames) / spec.sr + 1)
+
+
+def sound_to_mfcc(y: NDArray[np.float32], sr: int, spec: MfccSpec, frames: int) -> NDArray[np.float32]:
+    """Return the (n_mfcc, frames) float32 MFCC of a sound (samples,) at `sr` Hz, level and DC taken out."""
+    with one_thread():
+        return fit_length(mfcc(conditioned(y, sr, spec.sr), spec), frames, spec)
+
+
+def conditioned(y: NDArray[np.float32], sr: int, target_sr: int) -> NDArray[np.float32]:
+    """Return a sound (samples,) at `sr` Hz without level and DC, at another rate."""
+    y = condition(y)  # before resampling, because an offset that begins and ends would ring there
+    return y if sr == target_sr else condition(resample(y, sr, target_sr))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep BLAS on one thread: the last bits of a product depend on how many share it."""
+    with _threadpools().limit(limits=1, user_api="blas"):
+        yield
+
+
+@cache
+def _threadpools() -> ThreadpoolController:
+    return ThreadpoolController()  # looking for the libraries takes milliseconds: once is enough

@@ -1,0 +1,45 @@
+"""One subfolder for each class, or ``train/CLASS`` and ``test/CLASS``."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+from cepscope.corpora.corpus import SPLITS
+from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, audio_files, choose
+from cepscope.errors import CepscopeWarning, DataError
+
+
+def recognises(folder: Folder) -> bool:
+    """Tell that this is what any other folder is taken for."""
+    return folder.root.is_dir()
+
+
+def read(folder: Folder, label: str) -> Listing:
+    """List the recordings below each class's subfolder."""
+    choose(label, {LABEL: ""})
+    root = folder.root
+    subfolders = {entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+    if subfolders == set(SPLITS):
+        return Listing([replace(row, split=side) for side in SPLITS for row in _classes(root / side)])
+    return Listing(_classes(root))
+
+
+def _classes(root: Path) -> list[Row]:
+    rows, loose = [], 0
+    for path in audio_files(root):
+        parts = path.relative_to(root).parts
+        if len(parts) == 1:
+            loose += 1
+        else:
+            rows.append(Row(path, label=parts[0]))
+    if loose and rows:
+        message = f"{root}: {loose} recordings beside the class subfolders have no label and were left out"
+        warnings.warn(message, CepscopeWarning, stacklevel=2)
+    if loose and not rows:
+        raise DataError(
+            f"{root} holds {loose} recordings without labels; put them into one subfolder for each class, "
+            "or add a metadata.csv with the columns file_name,label"
+        )
+    return rows

@@ -1,0 +1,87 @@
+"""What every layout shares: the rows that it reads, and the recordings of a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from cepscope.corpora.corpus import Split
+from cepscope.errors import ParameterError
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+OWN_SPLIT = "the corpus's own split"
+LABEL = "label"  # the class that a layout is about, be it a word, a digit or a phone
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A clip whose split may still be open; `stop` is None for a whole file, and `start` for a single point in time."""
+
+    path: Path
+    label: str
+    speaker: str = ""
+    split: Split | None = None
+    start: float = 0.0
+    stop: float | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a layout finds in a folder, and one line about its split."""
+
+    rows: list[Row]
+    note: str = OWN_SPLIT
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder to be recognised and read; it is walked through once."""
+
+    root: Path
+
+    @cached_property
+    def recordings(self) -> tuple[Path, ...]:
+        """All recordings below, in the order of a walk."""
+        return tuple(audio_files(self.root))
+
+
+def audio_files(root: Path) -> Iterator[Path]:
+    """Yield the recordings below a folder; a linked folder is followed once, so loops end."""
+    seen: set[str] = set()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and name.lower().endswith(AUDIO_SUFFIXES):
+                yield Path(folder) / name
+
+
+def choose(label: str, facts: dict[str, str]) -> str:
+    """Return what `label` names among what a layout knows of a clip; ParameterError when it knows no such thing."""
+    if label not in facts:
+        raise ParameterError(f"this corpus knows {', '.join(facts)} of a clip. Received: label={label!r}")
+    return facts[label]
+
+
+def names(paths: Iterable[Path], root: Path) -> str:
+    """Return the first few paths below a folder, and how many more there are."""
+    return listed([path.relative_to(root).as_posix() for path in paths], quote=False)
+
+
+def listed(words: Sequence[str], *, quote: bool = True) -> str:
+    """Return the first three of some words, and how many more there are.
+
+    Examples
+    --------
+    >>> listed(["a", "b"]), listed(["a", "b", "c", "d"], quote=False)
+    ("'a', 'b'", 'a, b, c and 1 more')
+    """
+    shown = ", ".join(repr(word) if quote else word for word in words[:3])
+    return shown if len(words) <= 3 else f"{shown} and {len(words) - 3} more"

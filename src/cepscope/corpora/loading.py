@@ -1,0 +1,187 @@
+"""Corpora by name or folder, in any of the layouts."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+
+from cepscope.corpora.corpus import SPLITS, Clip, Corpus
+from cepscope.corpora.known import KNOWN, find_known
+from cepscope.corpora.layouts import list_clips
+from cepscope.corpora.layouts.rows import AUDIO_SUFFIXES, LABEL, OWN_SPLIT, Folder, Row, listed
+from cepscope.corpora.splits import GIVEN, draw_split, resplit
+from cepscope.errors import CepscopeWarning, DataError, ParameterError
+
+BUILT_IN = "spoken-digits"
+_BUILT_IN_NOTE = "synthetic: ten digits by 45 voices of espeak-ng and flite; no human speaks; voices split"
+
+
+def load_corpus(
+    name_or_folder: str | Path,
+    *,
+    seed: int = 0,
+    test_share: float = 0.2,
+    layout: str | None = None,
+    label: str = LABEL,
+    split: str = GIVEN,
+    margin: float = 0.0,
+) -> Corpus:
+    """Load the built-in corpus, a fetched one, or a folder of recordings.
+
+    A folder is read by the first layout that recognises it: ``audiofolder`` (``metadata.csv`` with the columns
+    ``file_name,label[,speaker][,split][,start,end]``), ``fsdd``, ``speech-commands``, ``audiomnist``, ``librispeech``,
+    ``table`` (one csv with ``file_name,start,end,label``), recordings with files of labels beside them (``timit``,
+    ``textgrid``, ``csv``, ``audacity``), or ``folders``: one subfolder for each class, or ``train/CLASS`` and
+    ``test/CLASS`` subfolders. Hidden files are passed over. Times are in seconds; each labelled stretch is a clip.
+
+    Parameters
+    ----------
+    name_or_folder
+        ``"spoken-digits"``, ``"fsdd"`` or ``"speech-commands"`` after ``cepscope fetch``, or a folder
+        (``"./spoken-digits"`` for a folder of that name).
+    seed
+        Draws the split where the corpus brings none.
+    test_share
+        Share of the clips in test where the corpus brings no split. Speakers are kept apart when all clips name one
+        of at least three speakers, else recordings when clips are stretches of them; otherwise every class is split
+        at random.
+    layout
+        One of those names, where a folder could be read in several ways.
+    label
+        What is the class: by default what the layout is about. ``"speaker"`` and ``"sex"`` where they are known,
+        ``"word"`` for TIMIT, a column of a table, a tier of a TextGrid.
+    split
+        ``"given"`` (the corpus's own, or as `test_share` says), or another: see `cepscope.corpora.splits.resplit`.
+    margin
+        Seconds to add before and after each labelled stretch. A label that marks a point in time needs some.
+
+    Returns
+    -------
+    Corpus
+
+    Raises
+    ------
+    DataError
+        No such folder, no clips, a file missing or outside the folder, a file listed twice, fewer than two
+        classes, a class with one clip, a split without clips or with a class that train lacks.
+    ParameterError
+        `seed`, `test_share` or `margin` out of range; no such `layout`, `label` or `split`.
+    """
+    if not 0 < test_share < 1:
+        raise ParameterError(f"test_share must lie between 0 and 1. Received: {test_share!r}")
+    if seed < 0:
+        raise ParameterError(f"seed must be a whole number from 0 up. Received: {seed!r}")
+    if not (math.isfinite(margin) and margin >= 0):
+        raise ParameterError(f"margin must be 0 or more seconds. Received: {margin!r}")
+    folder = _find(name_or_folder)
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise DataError(f"a corpus is {BUILT_IN!r} or a folder of recordings. Received: {folder} ({what})")
+    root = folder.resolve()
+    listing = list_clips(Folder(root), layout=layout, label=label)
+    rows = _usable(_widened(listing.rows, margin, folder), folder)
+    rows.sort(key=lambda row: (row.path.relative_to(root).as_posix(), row.start))
+    _check_classes(rows, folder)
+    note, in_test = _own_or_drawn(rows, listing.note, folder, seed=seed, test_share=test_share, own=split == GIVEN)
+    clips = tuple(
+        Clip(row.path, row.label, row.speaker, "test" if i in in_test else "train", row.start, row.stop)
+        for i, row in enumerate(rows)
+    )
+    corpus = resplit(Corpus(root.name, root, clips, note=note), split, seed=seed, test_share=test_share)
+    _check_split(corpus.clips, folder)
+    if name_or_folder == BUILT_IN:
+        return replace(corpus, name=BUILT_IN, synthetic=True, note=_BUILT_IN_NOTE if split == GIVEN else corpus.note)
+    return corpus
+
+
+def _find(name_or_folder: str | Path) -> Path:
+    if name_or_folder == BUILT_IN:
+        return _built_in_folder()
+    if name_or_folder in KNOWN and not Path(name_or_folder).is_dir():
+        return find_known(str(name_or_folder))
+    return Path(name_or_folder).expanduser()
+
+
+def _built_in_folder() -> Path:
+    packaged = Path(str(resources.files("cepscope"))) / "data" / BUILT_IN  # from the wheel
+    checkout = Path(__file__).resolve().parents[3] / "data" / BUILT_IN  # editable: <repo>/src/cepscope/corpora
+    for folder in (packaged, checkout):
+        if (folder / "metadata.csv").is_file():
+            return folder
+    raise DataError(f"the built-in corpus {BUILT_IN!r} is not in this installation; reinstall cepscope")
+
+
+def _widened(rows: Sequence[Row], margin: float, folder: Path) -> list[Row]:
+    """Add the margin to stretches; points without one are left out."""
+    found, points = [], 0
+    for row in rows:
+        if row.stop is None:
+            found.append(row)
+        elif row.stop + margin > max(0.0, row.start - margin):
+            found.append(replace(row, start=max(0.0, row.start - margin), stop=row.stop + margin))
+        else:
+            points += 1
+    if points:
+        message = f"{folder}: {points} labels mark points in time and were left out; a margin (seconds) keeps them"
+        if not found:
+            raise DataError(message)
+        warnings.warn(message, CepscopeWarning, stacklevel=3)
+    return found
+
+
+def _usable(rows: Sequence[Row], folder: Path) -> list[Row]:
+    """Leave out classes of a single stretch: labels of running speech have rare ones, and nobody can add to them."""
+    counts = Counter(row.label for row in rows)
+    rare = sorted({row.label for row in rows if row.stop is not None and counts[row.label] == 1})
+    if rare and len(rare) < len(counts):
+        message = f"{folder}: {len(rare)} classes with a single stretch were left out: {listed(rare)}"
+        warnings.warn(message, CepscopeWarning, stacklevel=3)
+        return [row for row in rows if row.label not in set(rare)]
+    return list(rows)
+
+
+def _own_or_drawn(
+    rows: Sequence[Row], note: str, folder: Path, *, seed: int, test_share: float, own: bool
+) -> tuple[str, set[int]]:
+    """Return a note and the clips of test; nothing is drawn where another split will be."""
+    undecided = [row for row in rows if row.split is None]
+    if undecided and len(undecided) < len(rows):
+        name = undecided[0].path.name
+        raise DataError(f"{folder}: {name} has no split while others have one; fill in all or none")
+    if not undecided:
+        return note, {i for i, row in enumerate(rows) if row.split == "test"}
+    if not own:
+        return OWN_SPLIT, set()
+    labels, speakers = [row.label for row in rows], [row.speaker for row in rows]
+    recordings = [str(row.path) for row in rows] if any(row.stop is not None for row in rows) else None
+    return draw_split(labels, speakers, seed=seed, test_share=test_share, recordings=recordings)
+
+
+def _check_classes(rows: Sequence[Row], folder: Path) -> None:
+    if not rows:
+        raise DataError(
+            f"{folder} holds no recordings ({' '.join(AUDIO_SUFFIXES)}); expected metadata.csv or one "
+            "subfolder for each class"
+        )
+    counts = Counter(row.label for row in rows)
+    if len(counts) < 2:
+        raise DataError(f"{folder} holds one class only ({next(iter(counts))!r}); a classifier needs at least two")
+    if single := sorted(label for label, count in counts.items() if count == 1):
+        raise DataError(
+            f"{folder}: one clip only in class {listed(single)}; each class needs at least one clip in "
+            "train and one in test: add recordings or remove the class"
+        )
+
+
+def _check_split(clips: Sequence[Clip], folder: Path) -> None:
+    labels = {which: {clip.label for clip in clips if clip.split == which} for which in SPLITS}
+    for which in SPLITS:
+        if not labels[which]:
+            raise DataError(f"{folder}: the split puts no clip into {which}; both sides need clips")
+    if absent := sorted(labels["test"] - labels["train"]):
+        raise DataError(f"{folder}: class {listed(absent)} is in test but not in train; nothing could learn it")
