@@ -13,7 +13,8 @@ import numpy.typing as npt
 from cepscope.audio import at_loudness, loudness, to_wav_bytes
 from cepscope.errors import ParameterError
 from cepscope.features import MfccSpec
-from cepscope.invert.scores import harmonics_to_noise, score_sound
+from cepscope.invert.harmonicity import harmonics_to_noise
+from cepscope.invert.scores import score_sound
 from cepscope.invert.sounds import Sounds
 from cepscope.report import raster, wording
 from cepscope.report.cards import Ids, Media, axis_ticks
