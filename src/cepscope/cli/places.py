@@ -118,7 +118,7 @@ def unused(path: Path) -> Path:
 
 
 def _suffixes() -> tuple[str, ...]:
-    from cepscope.corpora.corpus import AUDIO_SUFFIXES
+    from cepscope.corpora.layouts.rows import AUDIO_SUFFIXES
 
     return AUDIO_SUFFIXES
 
