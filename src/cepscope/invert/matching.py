@@ -151,7 +151,7 @@ def match(
         change = bands.dct.T @ residual
         np.maximum(change, np.clip(least - now, -limit_db, 0), out=change)
         np.minimum(change, np.clip(LOUDEST_DB - now, 0, limit_db), out=change)
-        X *= np.exp(bands.spread.T @ change * PER_DB)  # (bins, frames)
+        X *= np.exp((change.T @ bands.spread * PER_DB).T)  # in the memory order of X: (bins, frames), bins together
         sound = at_level(inverse(X), level)
     return best, errors
 

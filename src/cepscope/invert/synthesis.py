@@ -12,6 +12,7 @@ References
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,9 @@ def synthesize_voiced(
         float32; its level is what the envelope says, not normalised.
     """
     n_fft, frames = spec.n_fft, envelope.shape[-1]
+    while n_fft % 4 == 0 and n_fft // 2 >= spec.win:  # beyond the window there is only padding
+        n_fft //= 2
+    envelope, spec = envelope[:: spec.n_fft // n_fft], replace(spec, n_fft=n_fft)
     log_amplitude = envelope.T.astype(np.float32) * PER_DB  # (frames, bins)
     bins = np.arange(log_amplitude.shape[-1], dtype=np.float32)
     above = 1 / (1 + np.exp(-(bins * spec.sr / n_fft - voiced_hz) / 200.0))

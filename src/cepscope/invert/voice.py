@@ -281,6 +281,7 @@ def choose(models: Sequence[VoiceModel], spec: MfccSpec) -> VoiceModel:
     return [fit[0], *(m for m in fit if m.size <= resolution(spec) + 1)][-1]
 
 
+@lru_cache(maxsize=32)
 def _model_for(spec: MfccSpec) -> VoiceModel:
     return choose(_models(), spec)
 
@@ -299,12 +300,15 @@ def _frozen(values: Sequence[float]) -> Array:
 
 def _interpolate(density: Array, spec: MfccSpec) -> Array:
     """Return a density (n_mels, frames) at `_BANDS` points equally far apart on HTK's mel scale (_BANDS, frames)."""
+    return _between(density, _places(spec), axis=0)
+
+
+@lru_cache(maxsize=32)
+def _places(spec: MfccSpec) -> Array:
+    """Return where those points lie among the bands (_BANDS,)."""
     mels = np.linspace(math.log1p(_LOW / 700), math.log1p(_HIGH / 700), _BANDS)
     centres = spec.mel_frequencies()
-    if centres.size == 1:
-        return np.repeat(density, _BANDS, axis=0)
-    place = np.interp(700 * np.expm1(mels), centres, np.arange(centres.size))
-    return _between(density, place, axis=0)
+    return np.interp(700 * np.expm1(mels), centres, np.arange(centres.size))
 
 
 def _shift(z: Array, seconds: float, spec: MfccSpec) -> Array:
