@@ -18,6 +18,10 @@ from cepscope.invert.envelope import mfcc_to_envelope as mfcc_to_envelope
 from cepscope.invert.excitation import EXCITATIONS as EXCITATIONS
 from cepscope.invert.excitation import excite as excite
 from cepscope.invert.excitation import pulse_times as pulse_times
+from cepscope.invert.excitation import voicing as voicing
+from cepscope.invert.feasibility import feasibility_gap as feasibility_gap
+from cepscope.invert.feasibility import largest_mel_power as largest_mel_power
+from cepscope.invert.feasibility import nearest_log_mel as nearest_log_mel
 from cepscope.invert.gain import best_gain_db as best_gain_db
 from cepscope.invert.griffinlim import griffin_lim as griffin_lim
 from cepscope.invert.harmonicity import harmonics_to_noise as harmonics_to_noise
@@ -28,6 +32,9 @@ from cepscope.invert.inversion import RECIPES as RECIPES
 from cepscope.invert.inversion import Recipe as Recipe
 from cepscope.invert.inversion import librosa_sound as librosa_sound
 from cepscope.invert.inversion import start_sound as start_sound
+from cepscope.invert.lengthening import Lengthened as Lengthened
+from cepscope.invert.lengthening import lengthen as lengthen
+from cepscope.invert.lengthening import loop_sound as loop_sound
 from cepscope.invert.listeners import pesq as pesq
 from cepscope.invert.listeners import stoi as stoi
 from cepscope.invert.matching import LEVELS as LEVELS
@@ -55,25 +62,31 @@ __all__ = [
     "LEVELS",
     "METHODS",
     "RECIPES",
+    "Lengthened",
     "Recipe",
     "Sounds",
     "best_gain_db",
     "coefficient_rmse",
     "excite",
+    "feasibility_gap",
     "file_name",
     "frame_weights",
     "griffin_lim",
     "harmonics_to_noise",
     "hnr",
     "istft",
+    "largest_mel_power",
+    "lengthen",
     "librosa_sound",
     "log_mel_range",
     "log_mel_to_envelope",
+    "loop_sound",
     "match",
     "mel_cepstral_distortion",
     "mel_to_spectrum",
     "mfcc_to_envelope",
     "minimum_phase",
+    "nearest_log_mel",
     "pesq",
     "predict_pitch",
     "predict_voicing",
@@ -90,6 +103,7 @@ __all__ = [
     "synthesize_voiced",
     "track_pitch",
     "voiced_share",
+    "voicing",
 ]
 
 

@@ -308,7 +308,8 @@ def _places(spec: MfccSpec) -> Array:
     """Return where those points lie among the bands (_BANDS,)."""
     mels = np.linspace(math.log1p(_LOW / 700), math.log1p(_HIGH / 700), _BANDS)
     centres = spec.mel_frequencies()
-    return np.interp(700 * np.expm1(mels), centres, np.arange(centres.size))
+    places: Array = np.interp(700 * np.expm1(mels), centres, np.arange(centres.size))
+    return places
 
 
 def _shift(z: Array, seconds: float, spec: MfccSpec) -> Array:
