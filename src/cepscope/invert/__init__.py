@@ -18,7 +18,6 @@ from cepscope.invert.envelope import mfcc_to_envelope as mfcc_to_envelope
 from cepscope.invert.excitation import EXCITATIONS as EXCITATIONS
 from cepscope.invert.excitation import excite as excite
 from cepscope.invert.excitation import pulse_times as pulse_times
-from cepscope.invert.excitation import voicing as voicing
 from cepscope.invert.feasibility import feasibility_gap as feasibility_gap
 from cepscope.invert.feasibility import largest_mel_power as largest_mel_power
 from cepscope.invert.feasibility import nearest_log_mel as nearest_log_mel
@@ -103,7 +102,6 @@ __all__ = [
     "synthesize_voiced",
     "track_pitch",
     "voiced_share",
-    "voicing",
 ]
 
 
