@@ -130,6 +130,9 @@ def match(
     bands = mel_bands(spec)
     wanted = (C / bands.lifter[:, None]).astype(np.float32)
     least = np.float32(10 * np.log10(spec.floor) - 30)  # a band this far below the floor is not made quieter still
+    asked = mfcc_to_log_mel(C, spec)
+    # a band louder than this would hide, by top_db, levels that the pattern asks for
+    most = np.float32(min(LOUDEST_DB, max(asked.max(), asked.min() + spec.top_db)))
     inverse = Inverse(spec, y.shape[-1], weights=frame_weights(C, spec, weighting))
     relax, before = np.ones(C.shape[-1], np.float32), None
     errors = np.full(iterations + 1, np.inf)
@@ -150,7 +153,7 @@ def match(
             residual = relax * residual
         change = bands.dct.T @ residual
         np.maximum(change, np.clip(least - now, -limit_db, 0), out=change)
-        np.minimum(change, np.clip(LOUDEST_DB - now, 0, limit_db), out=change)
+        np.minimum(change, np.clip(most - now, -limit_db, limit_db), out=change)
         X *= np.exp((change.T @ bands.spread * PER_DB).T)  # in the memory order of X: (bins, frames), bins together
         sound = at_level(inverse(X), level)
     return best, errors
