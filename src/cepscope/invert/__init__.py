@@ -29,8 +29,6 @@ from cepscope.invert.harmonicity import voiced_share as voiced_share
 from cepscope.invert.inversion import METHODS as METHODS
 from cepscope.invert.inversion import RECIPES as RECIPES
 from cepscope.invert.inversion import Recipe as Recipe
-from cepscope.invert.inversion import librosa_sound as librosa_sound
-from cepscope.invert.inversion import start_sound as start_sound
 from cepscope.invert.lengthening import Lengthened as Lengthened
 from cepscope.invert.lengthening import lengthen as lengthen
 from cepscope.invert.lengthening import loop_sound as loop_sound
@@ -48,6 +46,9 @@ from cepscope.invert.scores import score_sounds as score_sounds
 from cepscope.invert.sounds import Sounds as Sounds
 from cepscope.invert.sounds import file_name as file_name
 from cepscope.invert.spectrum import mel_to_spectrum as mel_to_spectrum
+from cepscope.invert.starting import librosa_sound as librosa_sound
+from cepscope.invert.starting import reachable as reachable
+from cepscope.invert.starting import start_sound as start_sound
 from cepscope.invert.stft import istft as istft
 from cepscope.invert.stft import sound_length as sound_length
 from cepscope.invert.stft import stft as stft
@@ -90,6 +91,7 @@ __all__ = [
     "predict_pitch",
     "predict_voicing",
     "pulse_times",
+    "reachable",
     "refine",
     "relative_error",
     "score_sound",

@@ -34,8 +34,7 @@ import numpy.typing as npt
 from cepscope.errors import DataError, ParameterError
 from cepscope.features import MfccSpec, mfcc_to_log_mel
 from cepscope.invert.envelope import mel_bands
-from cepscope.invert.inversion import LARGEST
-from cepscope.invert.matching import LEVELS, Level, relative_error
+from cepscope.invert.matching import LARGEST, LEVELS, Level, relative_error
 from cepscope.invert.stft import analysis_window
 
 Array = npt.NDArray[Any]

@@ -7,8 +7,6 @@ extraction will see.
 
 from __future__ import annotations
 
-import inspect
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,16 +20,13 @@ from threadpoolctl import ThreadpoolController
 from cepscope.audio import condition
 from cepscope.errors import DataError, ParameterError
 from cepscope.features import MfccSpec, mfcc, mfcc_to_log_mel
-from cepscope.invert.envelope import log_mel_to_envelope
-from cepscope.invert.excitation import EXCITATIONS, Excitation, excite
+from cepscope.invert.excitation import EXCITATIONS, Excitation
 from cepscope.invert.gain import best_gain_db
-from cepscope.invert.griffinlim import griffin_lim
-from cepscope.invert.matching import LEVELS, Level, at_level, match, relative_error
+from cepscope.invert.matching import LARGEST, LEVELS, Level, at_level, match, relative_error
 from cepscope.invert.refinement import refine
 from cepscope.invert.sounds import Sounds
-from cepscope.invert.spectrum import mel_to_spectrum
+from cepscope.invert.starting import librosa_sound, reachable, resolves_harmonics, start_sound
 from cepscope.invert.stft import sound_length
-from cepscope.invert.synthesis import synthesize_voiced
 
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float32]
@@ -40,11 +35,8 @@ Method = Literal["accurate", "fast", "neutral", "librosa"]
 
 PEAK = 0.89  # of exported sounds, -1 dB of full scale: leaves room for the player's own filters
 EDGE = 6  # frames that a pattern is continued by on both sides: patterns end abruptly, voices do not
-LOUDEST = 100.0  # dB of mel power that synthesis starts from at most; unnatural patterns ask for hundreds
-LARGEST = 1e6  # of a coefficient
 LOWEST_PITCH = 20.0  # Hz
 HIGHEST = 1e9  # peak at the level that a pattern asks for; its MFCC stay within float32
-RESOLVED = 160.0  # Hz: coefficients that tell ripples this narrow from each other see the harmonics of a voice
 
 
 @dataclass(frozen=True)
@@ -70,9 +62,9 @@ class Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
-    "accurate": Recipe(voice=True, wide=4, iterations=8, refine_steps=30),
+    "accurate": Recipe(voice=True, wide=4, iterations=9, refine_steps=30),
     "fast": Recipe(voice=True, wide=2, iterations=6, refine_steps=0),
-    "neutral": Recipe(voice=False, wide=4, iterations=8, refine_steps=30),
+    "neutral": Recipe(voice=False, wide=4, iterations=9, refine_steps=30),
 }
 METHODS: tuple[Method, ...] = ("accurate", "fast", "neutral", "librosa")
 
@@ -220,60 +212,6 @@ def invert(
     )
 
 
-def resolves_harmonics(spec: MfccSpec) -> bool:
-    """Say whether a front end's coefficients see the harmonics of a voice and not only its envelope."""
-    bands_a_ripple = 2 * spec.n_mels / (spec.orders[-1] + 1)  # of the narrowest cosine
-    centres = spec.mel_frequencies()
-    return bool(len(centres) > 1 and bands_a_ripple * (centres[1] - centres[0]) < RESOLVED)
-
-
-def start_sound(
-    C: npt.ArrayLike,
-    spec: MfccSpec,
-    *,
-    voice: bool,
-    rng: np.random.Generator,
-    excitation: Excitation = "predicted",
-    pitch: float | None = None,
-    f0: npt.ArrayLike | None = None,
-) -> FloatArray:
-    """Make a first sound [shape=(samples,)] with about the envelope of MFCC [shape=(n_mfcc, frames)]; see `invert`."""
-    C = np.asarray(C, np.float64)
-    samples = sound_length(C.shape[-1], spec)
-    log_mel = mfcc_to_log_mel(C, spec).astype(np.float64)
-    top = log_mel.max()
-    log_mel += np.clip(top, -LOUDEST, LOUDEST) - top
-    if not voice:
-        return griffin_lim(mel_to_spectrum(log_mel, spec), spec, samples, rng=rng)
-    contour, voiced = excite(C, spec, excitation=excitation, pitch=pitch, f0=f0)
-    measured = {} if f0 is None else {"jitter": 0.0, "breath": 0.01}  # a measured contour has its own jitter
-    return synthesize_voiced(log_mel_to_envelope(log_mel, spec), contour, voiced, spec, samples, rng=rng, **measured)
-
-
-def librosa_sound(C: npt.ArrayLike, spec: MfccSpec, *, rng: np.random.Generator) -> FloatArray:
-    """Chain librosa's inverse steps, seeded (its mfcc_to_audio lets no seed through), within the range of floats."""
-    import librosa
-
-    C = np.asarray(C, np.float32)
-    mel = librosa.db_to_power(np.clip(mfcc_to_log_mel(C, spec), -LOUDEST, LOUDEST))
-    magnitude = librosa.feature.inverse.mel_to_stft(
-        mel, sr=spec.sr, n_fft=spec.n_fft, power=2.0, fmin=spec.fmin, fmax=spec.fmax, htk=spec.htk
-    )
-    known = inspect.signature(librosa.griffinlim).parameters
-    seed: dict[str, Any] = {"rng" if "rng" in known else "random_state": int(rng.integers(2**31))}  # renamed in 1.0
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "n_fft=.* is too large")  # a pattern of one or two frames is that short
-        sound = librosa.griffinlim(
-            magnitude,
-            hop_length=spec.hop,
-            win_length=spec.win,
-            n_fft=spec.n_fft,
-            length=sound_length(C.shape[-1], spec),
-            **seed,
-        )
-    return np.asarray(sound, np.float32)
-
-
 def _invert_one(
     target: npt.NDArray[np.float64], f0: Array | None, spec: MfccSpec, way: _Way, number: int
 ) -> tuple[FloatArray, float, float, float, FloatArray]:
@@ -305,7 +243,8 @@ def _sound(
         return at_level(librosa_sound(target, spec, rng=rng), way.level)
     recipe = way.recipe
     edges = (EDGE, EDGE)
-    wide = np.pad(target, ((0, 0), edges), mode="edge")
+    aim = reachable(target, spec, level=way.level)
+    wide = np.pad(aim, ((0, 0), edges), mode="edge")
     resolved = resolves_harmonics(spec)
     sound = start_sound(
         wide,
@@ -318,7 +257,7 @@ def _sound(
     )
     sound, _ = match(sound, wide, spec, iterations=recipe.wide, level="free")
     sound = sound[EDGE * spec.hop : EDGE * spec.hop + samples]
-    sound, _ = match(sound, target, spec, iterations=recipe.iterations, level=way.level)
+    sound, _ = match(sound, aim, spec, iterations=recipe.iterations, level=way.level)
     return refine(sound, target, spec, steps=recipe.refine_steps, level=way.level, phases=resolved)
 
 

@@ -30,6 +30,7 @@ QUIETEST_DB = 60.0  # below the loudest frame; quieter frames weigh no more
 SHORTEST = 0.7  # step of a frame whose residual changes sign
 PER_DB = np.float32(np.log(10) / 20)  # natural logarithm of amplitude
 LOUDEST_DB = 120.0  # mel power that no band is raised beyond; full scale has about 40, float32 about 380
+LARGEST = 1e6  # of a coefficient
 LEVELS: tuple[Level, ...] = ("full_scale", "free")
 
 
