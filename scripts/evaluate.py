@@ -67,7 +67,7 @@ class Trainer:
         if path and path.is_file():
             model = load_model(path)
             return model, float((model(patches.test.x).numpy().argmax(axis=1) == patches.test.y).mean())
-        settings = self.config.model.model_dump()
+        settings = self.config.model.network()
         plain = {name: settings[name] for name in ("filters", "kernel_sizes", "pool_sizes", "dropout")}
         if kind == "cnn":
             model = build_cnn(patches.input_shape, patches.classes, **plain, seed=seed)
@@ -131,7 +131,7 @@ def spotters(corpus: str, settings: list[str], seeds: list[int], say: Callable[[
     *front_end, fit = fit_front_end(patches)
     say(f"front end: R^2 {fit}")
     folder = SHARED / "models" / "ml_kws"
-    networks = {name: load_spotter(folder / f"{name}.keras", patches, front_end) for name in NAMES}
+    networks = {name: load_spotter(folder / f"{name}.keras", front_end) for name in NAMES}
     found: dict[str, Any] = {"front_end_r2": fit}
     for name, model in networks.items():
         others = {other: network for other, network in networks.items() if other != name}

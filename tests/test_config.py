@@ -140,7 +140,7 @@ def test_defaults_are_those_of_the_rooms() -> None:
     config = RunConfig()
     train = config.train.model_dump()
     pairs = [
-        (build_cdbn, config.model.model_dump()),
+        (build_cdbn, config.model.network()),
         (fit_classifier, {name: train[name] for name in ("epochs", "batch_size", "learning_rate", "shift")}),
         (pretrain, {"epochs": train["pretrain_epochs"], "learning_rate": train["pretrain_learning_rate"]}),
         (pretrain, {name: train[name] for name in ("k", "persistent", "sparsity", "sparsity_cost")}),

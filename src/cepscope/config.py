@@ -23,6 +23,12 @@ from cepscope.features import MfccSpec
 
 PREFIX = "CEPSCOPE_"
 BUILT_IN = "spoken-digits"
+PATHS = {  # settings that are paths, and values of them that are none
+    "corpus": ("", BUILT_IN),
+    "model.file": ("",),
+    "model.labels": ("",),
+    "model.scaling": ("", "none", "standard"),
+}
 HIGHEST_RATE = 16_000  # Hz, of a front end whose rate is not set: speech has little above 8 kHz
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -76,7 +82,20 @@ class FeaturesConfig(_Section):
 
 
 class ModelConfig(_Section):
-    """The network; see `cepscope.models.build_cdbn`."""
+    """The network; see `cepscope.models.build_cdbn`, or a file that somebody else trained, if `file` names one.
+
+    Of a file: `labels` is a file with its classes, one a line; `layout` and `input` say which axis is time and what a
+    frame holds, and are found out where that is clear; `scaling` is what its frames went through after extraction:
+    "none", "standard" (as the data's), or an npz with mean and scale; `front_end` is the one that it was trained with,
+    where `features` only come near it.
+    """
+
+    file: str = ""
+    labels: str = ""
+    layout: Literal["", "time-first", "coefficients-first"] = ""
+    input: Literal["", "mfcc", "log-mel"] = ""
+    scaling: Annotated[str, Field(min_length=1)] = "none"
+    front_end: Literal["", "tf-speech-commands"] = ""
 
     filters: Annotated[tuple[Count, ...], Field(min_length=1)] = (24, 48)
     kernel_sizes: tuple[Pair, ...] = ((5, 5), (3, 5))
@@ -85,6 +104,13 @@ class ModelConfig(_Section):
     hidden: Literal["binary", "relu"] = "binary"
     center_hidden: bool = False
     dropout: Share = 0.3
+
+    def network(self) -> dict[str, Any]:
+        """Return what decides a network of cepscope's own."""
+        return self.model_dump(exclude=set(_OF_A_FILE))
+
+
+_OF_A_FILE = ("file", "labels", "layout", "input", "scaling", "front_end")
 
 
 class TrainConfig(_Section):
@@ -259,9 +285,7 @@ def load_config(
         name, value = parse_set(text)
         values[name] = value
     values |= {_known(name, where=""): value for name, value in (flags or {}).items() if value is not None}
-    if "corpus" in values:
-        values["corpus"] = _absolute(values["corpus"], Path.cwd())
-    return _checked(values)
+    return _checked(_absolute(values, Path.cwd()))
 
 
 def parse_set(text: str) -> tuple[str, Any]:
@@ -298,16 +322,17 @@ def _read_file(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ParameterError(f"{path} is not TOML: {str(error).splitlines()[0]}") from error
     values = {_known(name, where=f"{path}: "): value for name, value in _flat(tables)}
-    if "corpus" in values:
-        values["corpus"] = _absolute(values["corpus"], path.absolute().parent)
-    return values
+    return _absolute(values, path.absolute().parent)
 
 
-def _absolute(corpus: Any, start: Path) -> Any:
-    """Return a corpus's folder such that it is found from anywhere; leave what is no folder to the check."""
-    if not isinstance(corpus, str) or corpus in ("", BUILT_IN):
-        return corpus
-    return os.path.normpath(start / Path(corpus).expanduser())
+def _absolute(values: dict[str, Any], start: Path) -> dict[str, Any]:
+    """Return values whose paths are found from anywhere; leave what is no path to the check."""
+    return {
+        name: os.path.normpath(start / Path(value).expanduser())
+        if name in PATHS and isinstance(value, str) and value not in PATHS[name]
+        else value
+        for name, value in values.items()
+    }
 
 
 def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:

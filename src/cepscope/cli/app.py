@@ -75,7 +75,10 @@ def _options(
         warnings.simplefilter("always")
 
 
-def _default_folder(corpus: str) -> Path:
+def _default_folder(settings: RunConfig) -> Path:
+    if settings.model.file:
+        return Path("runs") / Path(settings.model.file).stem
+    corpus = settings.corpus
     return Path("runs") / (Path(corpus).resolve().name if Path(corpus).is_dir() else corpus)
 
 
@@ -94,18 +97,25 @@ def run(
     Stages whose settings and inputs have not changed are skipped.
     """
     from cepscope.config import load_config
+
+    flags = {"corpus": corpus, "seed": seed, "strict": strict or None}
+    _whole_way(load_config(config, overrides=set_ or (), flags=flags), out, as_json=as_json)
+
+
+def _whole_way(settings: RunConfig, out: Path | None, *, as_json: bool) -> None:
     from cepscope.corpora import load_corpus
     from cepscope.pipeline import corpus_rate
 
-    flags = {"corpus": corpus, "seed": seed, "strict": strict or None}
-    settings = load_config(config, overrides=set_ or (), flags=flags)
-    folder = out or _default_folder(settings.corpus)
+    folder = out or _default_folder(settings)
     found = load_corpus(settings.corpus, seed=settings.seed)
     settings.features.spec(corpus_rate(found))  # a front end that does not fit is known before anything is made
     train, test = len(found.split("train")), len(found.split("test"))
+    size, used = f"{found.name}: {train} clips of {len(found.labels)} classes", "A network is trained on them"
+    if settings.model.file:
+        used = f"{Path(settings.model.file).name} is taken as it is, in the place of training"
     opening = (
-        f"{found.name}: {train} clips of {len(found.labels)} classes to train on, {test} held out.",
-        "A network is trained on them; what each of its units prefers is searched for, made audible and checked.",
+        f"{size} to {'learn what speech is from' if settings.model.file else 'train on'}, {test} held out.",
+        f"{used}; what each of its units prefers is searched for, made audible and checked.",
         f"That takes a few minutes on two cores; what is done already is skipped. Everything goes to {folder}.",
     )
     started = time.perf_counter()
@@ -151,7 +161,7 @@ def extract(
 
         typer.echo(str(extract_files(files, settings.features, out)))
         return
-    folder = out or _default_folder(settings.corpus)
+    folder = out or _default_folder(settings)
     _run_stages(folder, settings, only="extract")
     typer.echo(str(folder / "features"))
 
@@ -177,8 +187,11 @@ def _run_stages(folder: Path, settings: RunConfig, *, only: str | None = None, o
             console.say(lines.pop(0))
         console.stage_done(outcome)
 
+    def say(line: str) -> None:
+        (lines.append if lines else console.say)(line)
+
     with console.progress() as bars:
-        run_stages(folder, settings, only=only, progress=bars.update, starting=starting, notify=notify)
+        run_stages(folder, settings, only=only, progress=bars.update, starting=starting, notify=notify, say=say)
 
 
 @app.command()
@@ -188,9 +201,43 @@ def train(folder: Run, set_: Set = None, seed: Seed = None) -> None:
 
 
 @app.command()
-def maximize(folder: Run, set_: Set = None, seed: Seed = None) -> None:
-    """Find the pattern that each unit prefers."""
-    typer.echo(str(_stage("maximize", folder, set_, {"seed": seed}) / "patterns" / "patterns.npz"))
+def maximize(
+    folder: Annotated[Path | None, typer.Argument(help="Folder of a run; not with --model.")] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="A Keras model of others (.keras, .h5): goes the whole way.")
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Of --model: recordings, as of run.")] = None,
+    front_end: Annotated[
+        str | None, typer.Option("--front-end", help="Of --model: what it was trained with; tf-speech-commands.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option("--labels", help="Of --model: its classes, one a line.")] = None,
+    layers: Annotated[
+        list[str] | None, typer.Option("--layers", help="Whose units, repeatable or by commas.", show_default="all")
+    ] = None,
+    config: Config = None,
+    set_: Set = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Of --model: folder of the run.")] = None,
+    seed: Seed = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the pattern that each unit prefers, in a run; or the whole way to sounds and a page for any Keras model."""
+    from cepscope.config import load_config
+    from cepscope.errors import ParameterError
+
+    names = tuple(name.strip() for text in layers or () for name in text.split(",")) or None
+    flags: dict[str, Any] = {"seed": seed, "maximize.layers": "all" if names == ("all",) else names}
+    if folder is not None:
+        given = {"--model": model, "--data": data, "--front-end": front_end, "--labels": labels, "--out": out}
+        if extra := [name for name, value in {**given, "--config": config}.items() if value is not None]:
+            raise ParameterError(f"{extra[0]} goes with --model, not with the folder of a run. Received: {folder}")
+        typer.echo(str(_stage("maximize", folder, set_, flags) / "patterns" / "patterns.npz"))
+        return
+    flags |= {"corpus": data, "model.file": model and str(model), "model.labels": labels and str(labels)}
+    flags["model.front_end"] = front_end
+    settings = load_config(config, overrides=set_ or (), flags=flags)
+    if not settings.model.file:
+        raise ParameterError("maximize takes the folder of a run, or a Keras model with --model. Received: neither")
+    _whole_way(settings, out, as_json=as_json)
 
 
 @app.command()

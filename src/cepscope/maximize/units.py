@@ -36,6 +36,8 @@ CONVOLUTIONS = (
     keras.layers.Conv2D,
     keras.layers.DepthwiseConv1D,
     keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
 )
 MAP_RANK = 3  # outputs of at least this rank (batch, place..., channel) are maps
 FORM = "layer:index or layer:index@row,col, as in crbm2:7 or crbm2:7@3,10"

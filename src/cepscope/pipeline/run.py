@@ -13,6 +13,7 @@ from cepscope.atomic import sha256, write_text
 from cepscope.config import RunConfig, load_config, to_toml
 from cepscope.errors import CorruptArtifactError, NotFittedError, ParameterError
 from cepscope.pipeline import stages
+from cepscope.pipeline.foreign import outside_sums, settle
 from cepscope.pipeline.ledger import SETTINGS, Ledger, code_version, fingerprint, run_folder
 from cepscope.pipeline.stages import Context, Progress
 
@@ -62,6 +63,7 @@ STAGES = (
     ),
 )
 NAMES = tuple(stage.name for stage in STAGES)
+OUTSIDE = ("model.file", "model.labels", "model.scaling")  # inputs that are no files of the run
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def run_stages(
     progress: Progress | None = None,
     starting: Callable[[str], None] | None = None,
     notify: Callable[[Outcome], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> list[Outcome]:
     """Run every stage, or one, in a run's folder.
 
@@ -97,6 +100,8 @@ def run_stages(
         Called with the name of each stage that is not skipped, before it.
     notify : callable, optional
         Called after each stage.
+    say : callable, optional
+        Called with what was found out about a network of others, a line at a time.
 
     Returns
     -------
@@ -119,11 +124,17 @@ def run_stages(
         context = Context(folder, config, ledger)
         if progress:
             context.progress = progress
+        if say:
+            context.say = say
+        if config.model.file and only in (None, "extract", "train"):
+            context.config, lines = settle(config, stages.corpus_rate(context.corpus))
+            for line in lines:
+                context.say(line)
         for stage in STAGES:
             if only is not None and stage.name != only:
                 continue
             if only is not None:
-                _require(ledger, stage, config)
+                _require(ledger, stage, context.config)
             outcome = _run_stage(stage, context, starting)
             outcomes.append(outcome)
             if notify:
@@ -169,7 +180,8 @@ def _require(ledger: Ledger, stage: Stage, config: RunConfig) -> None:
                 f"`{name}` was run with {changed[0]}={was.get(changed[0])}. Received: {now[changed[0]]}. "
                 f"Run `cepscope {name}` with the new setting first, or `cepscope run`."
             )
-        if needed.needs and ledger.entry(name)["inputs"] != _inputs(ledger, needed):
+        read = {path: digest for path, digest in ledger.entry(name)["inputs"].items() if path not in OUTSIDE}
+        if needed.needs and read != _inputs(ledger, needed):
             raise ParameterError(
                 f"`{name}` was run before its inputs changed. Run `cepscope {name} {ledger.folder}` first."
             )
@@ -180,6 +192,8 @@ def _run_stage(stage: Stage, context: Context, starting: Callable[[str], None] |
     values = _plain(config.model_dump(mode="json"))
     own = _own(stage, values)
     inputs = _corpus_sums(context) if stage.name == "extract" else _inputs(ledger, stage)
+    if stage.name == "train":
+        inputs |= outside_sums(config.model)
     code = code_version(*stage.rooms)
     key = fingerprint(stage=stage.name, settings=own, seed=config.seed, inputs=inputs, code=code)
     if ledger.is_current(stage.name, key):

@@ -9,9 +9,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from cepscope.config import RunConfig
 from cepscope.corpora import Corpus, Patches, extract, load_corpus
 from cepscope.errors import DataError
 from cepscope.features import Scaling, load_scaling
+from cepscope.pipeline.foreign import read_source, relabelled, run_import
 from cepscope.pipeline.ledger import Ledger
 
 Progress = Callable[[str, int, int], None]  # what is being done, parts done, parts in all
@@ -37,6 +39,7 @@ class Context:
     config: RunConfig
     ledger: Ledger
     progress: Progress = field(default=lambda _what, _done, _total: None)
+    say: Callable[[str], None] = field(default=lambda _line: None)
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -47,6 +50,12 @@ class Context:
     def patches(self) -> Patches:
         """The patches of the extract stage."""
         return Patches.load(self.folder / "features")
+
+    @cached_property
+    def heard(self) -> Patches:
+        """The patches with the classes that the network knows, which of a network of others may be other ones."""
+        source = read_source(self.folder) if self.config.model.file else {}
+        return relabelled(self.patches, source["labels"]) if source else self.patches
 
     @cached_property
     def model(self) -> Any:
@@ -95,11 +104,13 @@ def run_extract(context: Context) -> list[Path]:
 
 
 def run_train(context: Context) -> list[Path]:
-    """Patches to network."""
+    """Patches to network; a network of others is taken as it is."""
+    if context.config.model.file:
+        return run_import(context)
     from cepscope.models import build_cdbn, fit_classifier, model_filters, pretrain
 
     config, patches, folder = context.config, context.patches, context.folder / "model"
-    model = build_cdbn(patches.input_shape, patches.classes, **config.model.model_dump(), seed=config.seed)
+    model = build_cdbn(patches.input_shape, patches.classes, **config.model.network(), seed=config.seed)
     settings = config.train
     rows: list[dict[str, Any]] = []
 
@@ -153,7 +164,7 @@ def run_maximize(context: Context) -> list[Path]:
     kept = path.with_name("search.npz")  # of a search that is killed; it goes on from there
     found = maximize(
         context.model,
-        context.patches,
+        context.heard,
         **{**settings, "transforms": Transforms(**settings["transforms"])},
         seed=context.config.seed,
         checkpoint=kept,
@@ -221,7 +232,7 @@ def run_probe(context: Context) -> list[Path]:
     from cepscope.maximize.viewing import find_views
     from cepscope.probe import score_units, summarise_views
 
-    patches = context.patches
+    patches = context.heard
     scores = score_units(
         context.model,
         patches,
@@ -231,6 +242,8 @@ def run_probe(context: Context) -> list[Path]:
         seed=context.config.seed,
         progress=context.counter("probe"),
     )
+    known = float(np.mean(patches.test.y >= 0))  # clips of classes that a network does not know are no mistakes of it
+    scores = replace(scores, test_accuracy=scores.test_accuracy / known if known else math.nan)
     folder, audio = context.folder / "patterns", context.folder / "audio" / "exemplars"
     paths = [folder / name for name in ("units.csv", "summary.json", "exemplars.npz", "views.npz")]
     scores.save_csv(paths[0])
@@ -262,8 +275,14 @@ def run_report(context: Context) -> list[Path]:
     manifest = json.loads((folder / "features" / "manifest.json").read_text("utf-8"))
     config = context.config
     stages = context.ledger.record["stages"]
+    source = read_source(folder) if config.model.file else {}
+    patches, whose = context.patches, f"a network trained on {context.patches.corpus_name}"
+    unused: dict[str, Any] = {}
+    if source:
+        patches = replace(patches, corpus_name=f"other recordings, and shown {patches.corpus_name}")
+        unused, whose = {"train": True, "model": set(config.model.network())}, Path(source["file"]).stem
     content = assemble(
-        patches=context.patches,
+        patches=patches,
         patterns=context.patterns,
         audio=stored_sounds(context).audio,
         rows=rows,
@@ -273,12 +292,13 @@ def run_report(context: Context) -> list[Path]:
         exemplar_waves=waves,
         views=Views.load(folder / "patterns" / "views.npz"),
         filters=load_npz(folder / "model" / "filters.npz"),
-        history=read_history(folder / "model" / "history.csv"),
-        title=config.report.title or f"What a network trained on {context.patches.corpus_name} listens for",
+        history=[] if source else read_history(folder / "model" / "history.csv"),
+        title=config.report.title or f"What {whose} listens for",
         synthetic=bool(manifest.get("synthetic")),
         note=str(manifest.get("note", "")),
         run={
-            "settings": json.loads(config.model_dump_json()),
+            **({"network": source} if source else {}),
+            "settings": json.loads(config.model_dump_json(exclude=unused)),
             "versions": context.ledger.record.get("versions", {}),
             "seconds": {name: stages[name]["seconds"] for name in stages if name != "report"},
             "sha256": {
