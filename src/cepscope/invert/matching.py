@@ -46,9 +46,18 @@ def at_level(y: Array, level: Level) -> Array:
 
 def mel_power(y: Array, spec: MfccSpec) -> Array:
     """Return the mel power [shape=(..., n_mels, frames)] of a sound [shape=(..., samples)], in its precision."""
-    X = stft(y, spec)
-    power: Array = mel_bands(spec, y.dtype.name).weights @ (X.real**2 + X.imag**2)
-    return power
+    return spectrum_to_mel(stft(y, spec), spec)
+
+
+def spectrum_to_mel(X: Array, spec: MfccSpec) -> Array:
+    """Return the mel power [shape=(..., n_mels, frames)] of a transform [shape=(..., n_fft // 2 + 1, frames)].
+
+    A front end that filters magnitudes has the square of their sum as its power.
+    """
+    power = X.real**2 + X.imag**2
+    weights = mel_bands(spec, power.dtype.name).weights
+    found: Array = weights @ power if spec.power == 2 else (weights @ np.sqrt(power)) ** 2
+    return found
 
 
 def power_to_db(M: Array, spec: MfccSpec) -> Array:
@@ -126,21 +135,22 @@ def match(
         If sound and pattern differ in frames.
     """
     y = np.asarray(y, np.float32)
-    if 1 + y.shape[-1] // spec.hop != C.shape[-1]:
-        raise DataError(f"The sound has {1 + y.shape[-1] // spec.hop} frames. Expected {C.shape[-1]}, the pattern's.")
+    frames = spec.frames_of(y.shape[-1])
+    if frames != C.shape[-1]:
+        raise DataError(f"The sound has {frames} frames. Expected {C.shape[-1]}, the pattern's.")
     bands = mel_bands(spec)
     wanted = (C / bands.lifter[:, None]).astype(np.float32)
     least = np.float32(10 * np.log10(spec.floor) - 30)  # a band this far below the floor is not made quieter still
     asked = mfcc_to_log_mel(C, spec)
     # a band louder than this would hide, by top_db, levels that the pattern asks for
-    most = np.float32(min(LOUDEST_DB, max(asked.max(), asked.min() + spec.top_db)))
+    most = np.float32(min(LOUDEST_DB + 20 * np.log10(spec.scale), max(asked.max(), asked.min() + spec.top_db)))
     inverse = Inverse(spec, y.shape[-1], weights=frame_weights(C, spec, weighting))
     relax, before = np.ones(C.shape[-1], np.float32), None
     errors = np.full(iterations + 1, np.inf)
     sound = best = at_level(y, level)
     for step in range(iterations + 1):
         X = stft(sound, spec)
-        M = bands.weights @ (X.real**2 + X.imag**2)  # (n_mels, frames)
+        M = spectrum_to_mel(X, spec)  # (n_mels, frames)
         now = 10 * np.log10(np.maximum(M, np.float32(1e-30)))
         residual = wanted - bands.dct @ limited(now, spec)
         errors[step] = np.linalg.norm(residual.ravel().astype(np.float64))

@@ -16,7 +16,7 @@ import scipy.optimize
 
 from cepscope.features import MfccSpec
 from cepscope.invert.envelope import mel_bands
-from cepscope.invert.matching import Level, at_level, error_scale, frame_weights
+from cepscope.invert.matching import Level, at_level, error_scale, frame_weights, spectrum_to_mel
 from cepscope.invert.stft import Inverse, stft, stft_adjoint
 
 Array = npt.NDArray[Any]
@@ -71,7 +71,7 @@ def gain_loss(
     z = u / peak
 
     X = stft(z, spec)
-    M = bands.weights @ (X.real**2 + X.imag**2)
+    M = spectrum_to_mel(X, spec)
     L = 10 * np.log10(np.maximum(M, dtype.type(spec.floor)))
     lowest = L.max() - spec.top_db
     residual = bands.dct @ np.maximum(L, lowest) - (C / bands.lifter[:, None]).astype(dtype)
@@ -83,7 +83,11 @@ def gain_loss(
         g.flat[L.argmax()] += g[limited].sum()
         g[limited] = 0
     g = np.where(spec.floor < M, g * dtype.type(10 / np.log(10)) / np.maximum(M, dtype.type(spec.floor)), 0)
-    g = stft_adjoint((2 * g.T @ bands.weights).T * X, spec, inverse.samples)  # dE/dz
+    if spec.power == 2:
+        G = (2 * g.T @ bands.weights).T * X
+    else:  # M = (sum of weighted magnitudes)^2
+        G = ((2 * np.sqrt(M) * g).T @ bands.weights).T * X / np.maximum(np.abs(X), dtype.type(1e-20))
+    g = stft_adjoint(G, spec, inverse.samples)  # dE/dz
     if level == "full_scale":  # z = u / |u[top]|
         slope = np.sign(u[top]) * np.dot(g, z)
         g[top] -= slope

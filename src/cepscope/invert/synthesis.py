@@ -109,7 +109,7 @@ def synthesize_voiced(
     y[:samples] = istft(noise, spec, samples)
 
     times = pulse_times(f0, spec, samples, rng=rng, jitter=jitter)
-    frame = np.clip(times / spec.hop, 0, frames - 1)
+    frame = np.clip((times - spec.times(1)[0] * spec.sr) / spec.hop, 0, frames - 1)
     strength = np.interp(frame, np.arange(frames), voiced)
     times, frame, strength = (a[strength > LEAST_STRENGTH] for a in (times, frame, strength))
     if not times.size:
