@@ -33,7 +33,7 @@ from cepscope.invert.envelope import mel_bands
 from cepscope.invert.inversion import invert
 from cepscope.invert.matching import at_level
 from cepscope.invert.refinement import gain_loss
-from cepscope.invert.stft import Inverse, sound_length
+from cepscope.invert.stft import Inverse, sound_length, spare
 
 
 @pytest.mark.parametrize("htk", [False, True])
@@ -165,8 +165,9 @@ def test_gradient_equals_finite_differences(level: str, top_db: float, phases: b
     y = rng.standard_normal(sound_length(10, spec))
     y *= np.linspace(0.01, 1, y.size)
     C = mfcc(y.astype(np.float32), spec) + rng.standard_normal((spec.n_mfcc, 10))
-    X0 = stft(y, spec)
-    inverse = Inverse(spec, y.size, weights=rng.uniform(0.1, 1, 10), dtype="float64")
+    every = spare(spec)
+    X0 = stft(y, spec)[::every]
+    inverse = Inverse(spec, y.size, weights=rng.uniform(0.1, 1, 10), every=every, dtype="float64")
 
     def draw() -> np.ndarray:
         gains = rng.standard_normal((spec.n_mels, 10))
@@ -176,7 +177,7 @@ def test_gradient_equals_finite_differences(level: str, top_db: float, phases: b
     _, gradient = gain_loss(gains, X0, C, spec, inverse, level=level)
     for _ in range(4):
         way = draw()
-        step = 1e-3 if name == "kaldi" else 1e-5  # its normal matrix has a condition of 1e9, whose rounding shows
+        step = 3e-4 if name == "kaldi" else 1e-5  # its normal matrix has a condition of 1e9, whose rounding shows
         ahead, behind = (gain_loss(gains + s * way, X0, C, spec, inverse, level=level)[0] for s in (step, -step))
         # central differences in float64: relative error about step^2 times curvature, and rounding 1e-16 / 1e-5
         assert np.sum(gradient.real * way.real + gradient.imag * way.imag) == pytest.approx(

@@ -12,7 +12,7 @@ from cepscope.errors import DataError
 from cepscope.features import MfccSpec, log_mel
 from cepscope.features.presets import FRONT_ENDS, front_end
 from cepscope.invert.matching import mel_power, power_to_db
-from cepscope.invert.stft import Inverse, istft, sound_length, stft, stft_adjoint
+from cepscope.invert.stft import Inverse, istft, sound_length, spare, stft, stft_adjoint
 
 SPECS = [
     MfccSpec(sr=8000),
@@ -42,6 +42,15 @@ def test_batch_equals_single(narrow: MfccSpec) -> None:
     assert X.shape == (2, 3, 129, 11)
     np.testing.assert_array_equal(X[1, 2], stft(y[1, 2], narrow))
     np.testing.assert_array_equal(istft(X, narrow, 800)[1, 2], istft(X[1, 2], narrow, 800))
+
+
+def test_bins_to_spare() -> None:
+    """A window of 200 in a transform of 512: every second bin says all of the sound."""
+    spec = MfccSpec(sr=8000, n_fft=512)
+    y = np.random.default_rng(0).standard_normal(sound_length(20, spec))
+    assert spare(spec) == 2
+    assert [spare(replace(spec, n_fft=n)) for n in (200, 256, 400, 1024)] == [1, 1, 2, 4]
+    np.testing.assert_allclose(Inverse(spec, y.size, every=2, dtype="float64")(stft(y, spec)[::2]), y, atol=1e-11)
 
 
 @pytest.mark.parametrize("spec", OTHERS)
@@ -96,9 +105,11 @@ def test_adjoints(spec: MfccSpec) -> None:
         return float(np.sum(a.real * b.real + a.imag * b.imag))
 
     assert inner(stft(y, spec), G) == pytest.approx(float(y @ stft_adjoint(G, spec, samples)), rel=1e-10)
-    for weights in (None, rng.uniform(0.1, 10, 9)):
-        inverse = Inverse(spec, samples, weights=weights, dtype="float64")
-        assert float(inverse(G) @ g) == pytest.approx(inner(G, inverse.adjoint(g)), rel=1e-10)
+    every = spare(spec)
+    for weights, few in ((None, 1), (rng.uniform(0.1, 10, 9), 1), (None, every)):
+        inverse = Inverse(spec, samples, weights=weights, every=few, dtype="float64")
+        H = G[::few]
+        assert float(inverse(H) @ g) == pytest.approx(inner(H, inverse.adjoint(g)), rel=1e-10)
 
 
 @pytest.mark.parametrize("top_db", [np.inf, 40.0])

@@ -62,7 +62,14 @@ def stft(y: Array, spec: MfccSpec) -> Array:
         Of ``spec.frames_of(samples)`` frames; by default equal to
         ``librosa.stft(y, center=True, pad_mode="constant")``.
     """
-    return _transform(_pad(y, spec), spec, analysis_window(spec, y.dtype.name), centred=spec.remove_dc)
+    segments = _framed(_pad(y, spec), spec)
+    if spec.remove_dc:
+        segments = segments - segments.mean(axis=-1, keepdims=True)
+    left = (spec.n_fft - spec.win) // 2
+    buffer = np.zeros((*segments.shape[:-1], spec.n_fft), y.dtype)
+    window = analysis_window(spec, y.dtype.name)
+    np.multiply(_emphasise(segments, spec), window, out=buffer[..., left : left + spec.win])
+    return np.swapaxes(scipy.fft.rfft(buffer, axis=-1, overwrite_x=True), -1, -2)
 
 
 def stft_adjoint(G: Array, spec: MfccSpec, samples: int) -> Array:
@@ -70,7 +77,9 @@ def stft_adjoint(G: Array, spec: MfccSpec, samples: int) -> Array:
     half = np.swapaxes(G, -1, -2).copy()  # the transpose of rfft is irfft with the doubled bins halved, times n_fft
     half[..., 1 : half.shape[-1] - (spec.n_fft % 2 == 0)] *= 0.5
     window = analysis_window(spec, half.real.dtype.name)
-    segments = _emphasise_adjoint(_segments(half, spec) * (window * spec.n_fft), spec)
+    left = (spec.n_fft - spec.win) // 2
+    segments = scipy.fft.irfft(half, n=spec.n_fft, axis=-1)[..., left : left + spec.win]
+    segments = _emphasise_adjoint(segments * (window * spec.n_fft), spec)
     if spec.remove_dc:
         segments -= segments.mean(axis=-1, keepdims=True)
     before, after = spec.overhang
@@ -106,11 +115,24 @@ class Inverse:
         Length of the sounds.
     weights : array [shape=(frames,)], optional
         See `istft`.
+    every : int
+        Take transforms of which only each so-many-th bin is left: enough where the window is that much shorter than
+        `n_fft` (see `spare`), and as much faster.
     dtype : {"float32", "float64"}
     """
 
-    def __init__(self, spec: MfccSpec, samples: int, *, weights: Array | None = None, dtype: str = "float32") -> None:
+    def __init__(
+        self,
+        spec: MfccSpec,
+        samples: int,
+        *,
+        weights: Array | None = None,
+        every: int = 1,
+        dtype: str = "float32",
+    ) -> None:
         self.spec, self.samples, self.frames = spec, samples, spec.frames_of(samples)
+        self.every, self.n_fft = every, spec.n_fft // every
+        self.place = ((spec.n_fft - spec.win) // 2 + np.arange(spec.win)) % self.n_fft  # of the window's samples
         each = np.ones(self.frames) if weights is None else np.asarray(weights / np.max(weights), np.float64)
         window = analysis_window(spec, "float64") * each[:, None]  # (frames, win)
         self.window = window.astype(dtype)
@@ -126,7 +148,7 @@ class Inverse:
                 f"{self.samples} samples have {self.frames} frames of hop {self.spec.hop}. "
                 f"Received: {X.shape[-1]} frames"
             )
-        segments = _segments(np.swapaxes(X, -1, -2), self.spec) * self.window
+        segments = scipy.fft.irfft(np.swapaxes(X, -1, -2), n=self.n_fft, axis=-1)[..., self.place] * self.window
         return self._solve(self._sum(_emphasise_adjoint(segments, self.spec)))
 
     def adjoint(self, g: Array) -> Array:
@@ -134,9 +156,11 @@ class Inverse:
         before, after = self.spec.overhang
         padded = np.zeros((*g.shape[:-1], before + self.samples + after), g.dtype)
         padded[..., before : before + self.samples] = self._solve(g)
-        V = _transform(padded, self.spec, self.window, centred=False)
-        V /= g.dtype.type(self.spec.n_fft)
-        V[..., 1 : V.shape[-2] - (self.spec.n_fft % 2 == 0), :] *= 2
+        buffer = np.zeros((*g.shape[:-1], self.frames, self.n_fft), g.dtype)
+        segments = _emphasise(_framed(padded, self.spec), self.spec)
+        buffer[..., self.place] = segments * (self.window / g.dtype.type(self.n_fft))
+        V: Array = np.swapaxes(scipy.fft.rfft(buffer, axis=-1, overwrite_x=True), -1, -2)
+        V[..., 1 : V.shape[-2] - (self.n_fft % 2 == 0), :] *= 2
         return V
 
     def _sum(self, segments: Array) -> Array:
@@ -172,26 +196,22 @@ def _normal_bands(spec: MfccSpec, each: Array, add: Any) -> Array:
     return np.stack([above, np.maximum(diagonal, 1e-8 * largest)])
 
 
-def _transform(padded: Array, spec: MfccSpec, window: Array, *, centred: bool) -> Array:
-    """Return the transform of a padded sound under a window of all frames [shape=(win,)] or of each (frames, win)."""
+def spare(spec: MfccSpec) -> int:
+    """Return by how much, a power of two, a transform could be shorter and still hold the window."""
+    every = 1
+    while spec.n_fft % (4 * every) == 0 and spec.n_fft // (2 * every) >= spec.win:
+        every *= 2
+    return every
+
+
+def _framed(padded: Array, spec: MfccSpec) -> Array:
+    """View of the samples of each frame [shape=(..., frames, win)] of a padded sound."""
     frames = 1 + (padded.shape[-1] - spec.win) // spec.hop
     step = padded.strides[-1]
-    segments = np.lib.stride_tricks.as_strided(  # as sliding_window_view, whose checks take longer than the transform
+    view: Array = np.lib.stride_tricks.as_strided(  # sliding_window_view checks for longer than a transform takes
         padded, (*padded.shape[:-1], frames, spec.win), (*padded.strides[:-1], spec.hop * step, step), writeable=False
     )
-    if centred:
-        segments = segments - segments.mean(axis=-1, keepdims=True)
-    left = (spec.n_fft - spec.win) // 2
-    buffer = np.zeros((*segments.shape[:-1], spec.n_fft), padded.dtype)
-    np.multiply(_emphasise(segments, spec), window, out=buffer[..., left : left + spec.win])
-    return np.swapaxes(scipy.fft.rfft(buffer, axis=-1, overwrite_x=True), -1, -2)
-
-
-def _segments(X: Array, spec: MfccSpec) -> Array:
-    """Return the part of each frame that the window covers [shape=(..., frames, win)], from (..., frames, bins)."""
-    left = (spec.n_fft - spec.win) // 2
-    segments: Array = scipy.fft.irfft(X, n=spec.n_fft, axis=-1)[..., left : left + spec.win]
-    return segments
+    return view
 
 
 def _emphasise(segments: Array, spec: MfccSpec) -> Array:
@@ -199,7 +219,8 @@ def _emphasise(segments: Array, spec: MfccSpec) -> Array:
     if not spec.preemphasis:
         return segments
     k = segments.dtype.type(spec.preemphasis)
-    return segments - k * np.concatenate([segments[..., :1], segments[..., :-1]], axis=-1)
+    emphasised: Array = segments - k * np.concatenate([segments[..., :1], segments[..., :-1]], axis=-1)
+    return emphasised
 
 
 def _emphasise_adjoint(segments: Array, spec: MfccSpec) -> Array:
