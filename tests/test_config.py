@@ -146,7 +146,7 @@ def test_defaults_are_those_of_the_rooms() -> None:
         (pretrain, {"epochs": train["pretrain_epochs"], "learning_rate": train["pretrain_learning_rate"]}),
         (pretrain, {name: train[name] for name in ("k", "persistent", "sparsity", "sparsity_cost")}),
         (maximize, config.maximize.model_dump(exclude={"priors", "transforms"})),
-        (invert, config.invert.model_dump()),
+        (invert, config.invert.arguments()),
     ]
     for room, settings in pairs:
         parameters = inspect.signature(room).parameters

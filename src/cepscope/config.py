@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from cepscope.corpora.known import KNOWN
 from cepscope.errors import CepscopeError, DataError, ParameterError
 from cepscope.features import FRONT_ENDS, MfccSpec
 from cepscope.features.presets import FrontEnd, front_end_settings
@@ -244,6 +245,8 @@ class RunConfig(_Section):
         Of everything random.
     strict
         A clip that can't be used is an error.
+    layout, label, split, margin
+        How the corpus is read, see `cepscope.corpora.load_corpus`; no layout: the one that is seen.
     features, model, train, maximize, invert, report
         One section a stage.
     """
@@ -251,12 +254,26 @@ class RunConfig(_Section):
     corpus: Annotated[str, Field(min_length=1)] = BUILT_IN
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     strict: bool = False
+    layout: str = ""
+    label: Annotated[str, Field(min_length=1)] = "label"
+    split: Annotated[str, Field(min_length=1)] = "given"
+    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     features: FeaturesConfig = FeaturesConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     maximize: MaximizeConfig = MaximizeConfig()
     invert: InvertConfig = InvertConfig()
     report: ReportConfig = ReportConfig()
+
+    def reading(self) -> dict[str, Any]:
+        """Return how the corpus is read, as `load_corpus` takes it."""
+        return {
+            "seed": self.seed,
+            "layout": self.layout or None,
+            "label": self.label,
+            "split": self.split,
+            "margin": self.margin,
+        }
 
 
 def setting_names() -> list[str]:
@@ -360,11 +377,16 @@ def _read_file(path: Path) -> dict[str, Any]:
 def _absolute(values: dict[str, Any], start: Path) -> dict[str, Any]:
     """Return values whose paths are found from anywhere; leave what is no path to the check."""
     return {
-        name: os.path.normpath(start / Path(value).expanduser())
-        if name in PATHS and isinstance(value, str) and value not in PATHS[name]
-        else value
+        name: os.path.normpath(start / Path(value).expanduser()) if _is_path(name, value, start) else value
         for name, value in values.items()
     }
+
+
+def _is_path(name: str, value: Any, start: Path) -> bool:
+    if name not in PATHS or not isinstance(value, str) or value in PATHS[name]:
+        return False
+    fetched = name == "corpus" and value in KNOWN  # unless there is such a folder
+    return not fetched or (start / value).is_dir()
 
 
 def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:

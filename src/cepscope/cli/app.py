@@ -107,7 +107,7 @@ def _whole_way(settings: RunConfig, out: Path | None, *, as_json: bool) -> None:
     from cepscope.pipeline import corpus_rate
 
     folder = out or _default_folder(settings)
-    found = load_corpus(settings.corpus, seed=settings.seed)
+    found = load_corpus(settings.corpus, **settings.reading())
     settings.features.spec(corpus_rate(found))  # a front end that does not fit is known before anything is made
     train, test = len(found.split("train")), len(found.split("test"))
     size, used = f"{found.name}: {train} clips of {len(found.labels)} classes", "A network is trained on them"
