@@ -47,7 +47,7 @@ STAGES = (
     Stage("extract", (), READING, ("corpora", "features", "audio"), stages.run_extract),
     Stage("train", ("extract",), ("model", "train"), ("models",), stages.run_train),
     Stage("maximize", ("extract", "train"), ("maximize",), ("maximize", "models", "features"), stages.run_maximize),
-    Stage("invert", ("maximize",), ("invert",), ("invert", "features"), stages.run_invert),
+    Stage("invert", ("extract", "maximize"), ("invert",), ("invert", "features"), stages.run_invert),
     Stage(
         "probe",
         ("extract", "train", "maximize", "invert"),
