@@ -27,6 +27,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+TIED = "tf-speech-commands"  # its digital silence is no place for patterns: the network is fed through a linear map
+
 Corpus = Annotated[
     str | None,
     typer.Argument(
@@ -208,7 +210,12 @@ def maximize(
     ] = None,
     data: Annotated[str | None, typer.Option("--data", help="Of --model: recordings, as of run.")] = None,
     front_end: Annotated[
-        str | None, typer.Option("--front-end", help="Of --model: what it was trained with; tf-speech-commands.")
+        str | None,
+        typer.Option(
+            "--front-end",
+            help="Of --model: what it was trained with.",
+            metavar="librosa|htk|kaldi|torchaudio|tf-speech-commands",
+        ),
     ] = None,
     labels: Annotated[Path | None, typer.Option("--labels", help="Of --model: its classes, one a line.")] = None,
     layers: Annotated[
@@ -233,7 +240,7 @@ def maximize(
         typer.echo(str(_stage("maximize", folder, set_, flags) / "patterns" / "patterns.npz"))
         return
     flags |= {"corpus": data, "model.file": model and str(model), "model.labels": labels and str(labels)}
-    flags["model.front_end"] = front_end
+    flags[f"{'model' if front_end == TIED else 'features'}.front_end"] = front_end
     settings = load_config(config, overrides=set_ or (), flags=flags)
     if not settings.model.file:
         raise ParameterError("maximize takes the folder of a run, or a Keras model with --model. Received: neither")
