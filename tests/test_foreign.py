@@ -139,6 +139,7 @@ def test_from_a_file_to_a_page_by_one_command(
     assert Patterns.load(run / "patterns" / "patterns.npz").units == ("classes:0", "classes:1", "classes:2")
 
 
+@pytest.mark.slow
 def test_bands_of_a_file_of_keras_2_and_what_is_noticed_later(words: Path, models: Path, tmp_path: Path) -> None:
     file = Path(shutil.copy(models / "bands.h5", tmp_path))
     config, folder = settings(words, file, "features.n_mels=24", "model.scaling=standard", PLAIN), tmp_path / "run"
@@ -173,6 +174,7 @@ def test_bands_of_a_file_of_keras_2_and_what_is_noticed_later(words: Path, model
         run_stages(folder, kept.model_copy(update={"features": kept.features.model_copy(update={"frames": 41})}))
 
 
+@pytest.mark.slow
 def test_the_same_settings_in_toml(words: Path, models: Path, tmp_path: Path) -> None:
     shutil.copy(models / "sequences.keras", tmp_path / "net.keras")
     np.savez(tmp_path / "scale.npz", mean=0.0, scale=2.0)

@@ -195,6 +195,7 @@ def _conditioned(folder: str | Path, count: int) -> list[tuple[FloatArray, int]]
     return [(condition(y), sr) for y, sr in read]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", SPECS.values(), ids=SPECS.keys())
 def test_over_synthetic_speech(values: dict[str, Any]) -> None:
     assert_same_over_speech(_conditioned("spoken-digits", 25), values)

@@ -170,6 +170,7 @@ def test_whitened_patches_are_uncorrelated_on_train_and_hold_the_same_mfcc(some:
     assert whitened.input_shape == plain.input_shape
 
 
+@pytest.mark.slow
 def test_whitened_patches_are_what_a_sound_becomes_and_come_back_from_disk(some: Corpus, tmp_path: Path) -> None:
     written = cs.extract(some, SPEC, frames=40, whiten=True, out=tmp_path, workers=2, shard_size=30)
     shards = sorted(tmp_path.glob("mfcc-*.npz"))
@@ -197,6 +198,7 @@ def test_silence_is_found_in_whitened_patches(whitened: Patches) -> None:
     assert quiet.any()
 
 
+@pytest.mark.slow
 def test_from_whitened_patches_to_sounds_that_the_network_hears(whitened: Patches) -> None:
     """Extract, pretrain, fine-tune, maximize, invert, score, with kernels as high as the patches."""
     model = cs.build_cdbn(whitened.input_shape, whitened.classes, filters=(8, 8), kernel_sizes=((16, 5), (1, 3)),

@@ -116,6 +116,7 @@ def test_at_radius_is_at_that_radius(digit_patches: Patches) -> None:
     np.testing.assert_allclose(radii(moved, space), 0.7, rtol=1e-4)  # float32
 
 
+@pytest.mark.slow
 def test_chance_keeps_names_and_is_drawn_from_its_seed(digit_model: keras.Model, digit_patches: Patches) -> None:
     patterns = maximize(digit_model, digit_patches, layers=["logits"], steps=4, components=40)
     one, again, another = (random_patterns(digit_model, patterns, digit_patches, seed=seed) for seed in (1, 1, 2))
@@ -140,6 +141,7 @@ def test_shuffled_weights_are_the_same_numbers_elsewhere(digit_model: keras.Mode
     np.testing.assert_array_equal(copy.get_weights()[0], shuffled(digit_model, seed=3).get_weights()[0])
 
 
+@pytest.mark.slow
 def test_patterns_of_composites_have_no_rank(digit_model: keras.Model, digit_patches: Patches) -> None:
     found = maximize(digit_model, digit_patches, objectives=["crbm2:1 - crbm2:2"], steps=2, components=20)
     sounds = SimpleNamespace(audio=np.zeros((1, 8000), np.float32), sr=8000, relative_error=np.zeros(1))

@@ -13,6 +13,7 @@ from cepscope.corpora import Patches
 from cepscope.report.assemble import _share
 
 
+@pytest.mark.slow
 def test_a_page_is_written_from_objects(digit_model: keras.Model, digit_patches: Patches, tmp_path: Path) -> None:
     patterns = cs.maximize(digit_model, digit_patches, steps=4, components=30)
     sounds = cs.invert(patterns, iterations=2, refine_steps=0)
