@@ -14,11 +14,11 @@ import soundfile
 from cepscope.audio import condition, loudness, read_audio, write_wav
 from cepscope.cli import inverting, main
 from cepscope.config import load_config, to_toml
-from cepscope.features import MfccSpec, mfcc
+from cepscope.features import CoefficientScaler, MfccSpec, mfcc
 from cepscope.invert import METHODS, best_gain_db, relative_error
 from cepscope.maximize.patterns import Patterns
 from cepscope.pipeline.ledger import Ledger
-from cepscope.pipeline.run import STAGES, _own, _plain
+from cepscope.pipeline.run import STAGES, _inputs, _own, _plain
 
 TOLD = ["relative_error", "normalised_error", "gain", "peak", "loudness_lufs", "stoi", "pesq", "spectral_convergence"]
 LU = 0.1  # 16 bits, and the steps of the meter's gates
@@ -313,9 +313,13 @@ def searched(loose: Path, tmp_path: Path) -> Path:
     ).save(patterns)  # fmt: skip
     config = load_config(overrides=["features.sr=8000"], environment={})
     (folder / "run.toml").write_text(to_toml(config))
-    stage = next(stage for stage in STAGES if stage.name == "maximize")
-    settings = _own(stage, _plain(config.model_dump(mode="json")))
-    Ledger(folder).finish("maximize", "key", [patterns], seconds=1.0, settings=settings, inputs={}, seed=0)
+    scaler = folder / "features" / "scaler.npz"
+    CoefficientScaler.fit(C).save(scaler)
+    for name, made in (("extract", scaler), ("maximize", patterns)):
+        stage = next(stage for stage in STAGES if stage.name == name)
+        settings = _own(stage, _plain(config.model_dump(mode="json")))
+        inputs = _inputs(Ledger(folder), stage)
+        Ledger(folder).finish(name, "key", [made], seconds=1.0, settings=settings, inputs=inputs, seed=0)
     return folder
 
 

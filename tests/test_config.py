@@ -8,6 +8,7 @@ import pytest
 
 from cepscope.config import RunConfig, load_config, setting_names, to_toml
 from cepscope.errors import DataError, ParameterError
+from cepscope.features import FRONT_ENDS, MfccSpec, front_end
 
 
 def load(*overrides: str, **more: object) -> RunConfig:
@@ -145,7 +146,7 @@ def test_defaults_are_those_of_the_rooms() -> None:
         (pretrain, {"epochs": train["pretrain_epochs"], "learning_rate": train["pretrain_learning_rate"]}),
         (pretrain, {name: train[name] for name in ("k", "persistent", "sparsity", "sparsity_cost")}),
         (maximize, config.maximize.model_dump(exclude={"priors", "transforms"})),
-        (invert, config.invert.model_dump()),
+        (invert, config.invert.arguments()),
     ]
     for room, settings in pairs:
         parameters = inspect.signature(room).parameters
@@ -159,3 +160,55 @@ def test_defaults_are_those_of_the_rooms() -> None:
 def test_every_setting_is_written() -> None:
     lines = to_toml(RunConfig()).splitlines()
     assert sum(" = " in line for line in lines) == len(setting_names()) > 40
+
+
+@pytest.mark.parametrize("name", FRONT_ENDS)
+def test_a_front_end_is_taken_whole_and_what_is_set_changes_it(name: str, tmp_path: Path) -> None:
+    config = load(f"features.front_end={name}")
+    assert config.features.spec(8000) == front_end(name)  # at its own rate
+    assert config.features.frames == 64
+    changed = load("features.n_mfcc=9", "features.floor=1e-5", "features.sr=8000", f"features.front_end={name}")
+    assert changed.features.spec(44100) == front_end(name, n_mfcc=9, floor=1e-5, sr=8000)
+    for each in (config, changed):  # a run keeps every setting, so that it says them all
+        (tmp_path / "run.toml").write_text(to_toml(each))
+        assert load_config(tmp_path / "run.toml", environment={}) == each
+
+
+def test_another_front_end_wins_over_single_settings_from_farther_away(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(to_toml(load("features.front_end=htk", "features.n_mfcc=9", "features.frames=32")))
+    again = load_config(file, overrides=["features.front_end=htk"], environment={})
+    assert again.features.n_mfcc == 9  # the same one: nothing to replace
+    other = load_config(file, overrides=["features.front_end=kaldi", "features.fmin=60"], environment={})
+    assert other.features.spec(8000) == front_end("kaldi", fmin=60)
+    assert other.features.frames == 32
+    environment = {"CEPSCOPE_FEATURES_FRONT_END": "librosa"}
+    third = load_config(file, environment=environment, flags={"features.sr": 8000})
+    assert third.features.spec(16000) == front_end("librosa", sr=8000)
+
+
+def test_sr_0_is_the_rate_of_the_front_end() -> None:
+    assert load("features.front_end=librosa", "features.sr=0").features.spec(8000).sr == 22050
+
+
+def test_without_a_front_end_every_setting_of_a_spec_can_be_set() -> None:
+    features = load().features
+    assert features.spec(16000) == MfccSpec(floor=1e-5)
+    assert set(MfccSpec().to_dict()) == set(features.model_dump()) - {"front_end", "frames", "whiten"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["features.front_end=sphinx"], r"features.front_end must be '', 'librosa', .* Received: \"sphinx\"$"),
+        (["features.front_end=kaldi", "features.sr=16k"], r"features.sr must be a whole number. Received: \"16k\"$"),
+        (["features.front_end=htk", "features.n_mfcc=27"], r"n_mfcc must be at most features.n_mels=26. Received: 27$"),
+        (["features.power=3"], "features.power must be 1 or 2. Received: 3$"),
+        (["features.window=hanning"], "features.window must be 'hann', .* Received: \"hanning\"$"),
+        (["features.preemphasis=1"], "features.preemphasis must be less than 1. Received: 1$"),
+    ],
+)
+def test_a_wrong_setting_of_a_front_end_is_one_line(wrong: list[str], message: str) -> None:
+    with pytest.raises(ParameterError, match=message) as caught:
+        load(*wrong)
+    assert "\n" not in str(caught.value)

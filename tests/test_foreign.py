@@ -213,7 +213,7 @@ def test_a_front_end_by_name_leaves_what_was_said(tmp_path: Path) -> None:
         (
             ["maximize", "--model", "net.keras", "--front-end", "sphinx"],
             2,
-            "model.front_end must be '' or 'tf-",
+            "features.front_end must be '', 'librosa', 'htk'",
         ),
         (["run", "words", "--set", "model.layout=sideways"], 2, "model.layout must be '', 'time-first'"),
     ],

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cepscope.corpora import load_corpus as load_corpus
     from cepscope.corpora.extract import extract as extract
     from cepscope.features import MfccSpec as MfccSpec
+    from cepscope.features import front_end as front_end
     from cepscope.features import mfcc as mfcc
     from cepscope.invert import Sounds as Sounds
     from cepscope.maximize import Patterns as Patterns
@@ -54,6 +55,7 @@ _HOMES = {
     "extract": "corpora",
     "load_corpus": "corpora",
     "MfccSpec": "features",
+    "front_end": "features",
     "mfcc": "features",
     "Sounds": "invert",
     "Patterns": "maximize",
@@ -85,6 +87,7 @@ __all__ = [
     "explain",
     "extract",
     "fit_classifier",
+    "front_end",
     "generate_pattern",
     "invert",
     "load_corpus",

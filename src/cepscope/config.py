@@ -7,6 +7,7 @@ save the front end's floor, which suits recordings that are brought to one level
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 import math
@@ -16,10 +17,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from cepscope.corpora.known import KNOWN
 from cepscope.errors import CepscopeError, DataError, ParameterError
-from cepscope.features import MfccSpec
+from cepscope.features import FRONT_ENDS, MfccSpec
+from cepscope.features.presets import FrontEnd, front_end_settings
+from cepscope.features.spec import Cepstra, Filterbank, Log, Padding, Window
 
 PREFIX = "CEPSCOPE_"
 BUILT_IN = "spoken-digits"
@@ -46,10 +50,12 @@ class _Section(BaseModel):
 class FeaturesConfig(_Section):
     """The front end; see `cepscope.features.MfccSpec`. Zeros are taken from the sampling rate.
 
-    `sr` 0 is the corpus's own rate, at most 16000; `frames` is the length of a patch; `whiten` makes its rows principal
-    components, which suits kernels as high as `n_mfcc`.
+    `front_end` names one of `cepscope.features.FRONT_ENDS`, whose settings, rate and floor included, stand for all that
+    are not set. `sr` 0 is the front end's own rate, or without one the corpus's, at most 16000; `frames` is the length
+    of a patch; `whiten` makes its rows principal components, which suits kernels as high as `n_mfcc`.
     """
 
+    front_end: Literal["", FrontEnd] = ""
     sr: NaturalNumber = 0
     n_fft: NaturalNumber = 0
     win: NaturalNumber = 0
@@ -62,10 +68,30 @@ class FeaturesConfig(_Section):
     htk: bool = False
     floor: Positive = 1e-5
     top_db: Annotated[float, Field(ge=0)] = math.inf
-    log: Literal["db", "ln"] = "db"
+    log: Log = "db"
     c0: bool = True
+    window: Window = "hann"
+    periodic: bool = True
+    padding: Padding = "zeros"
+    scale: Positive = 1.0
+    remove_dc: bool = False
+    preemphasis: Share = 0.0
+    power: Literal[1, 2] = 2
+    filterbank: Filterbank = "slaney"
+    cepstra: Cepstra = "librosa"
+    warp: Positive = 1.0
     frames: Annotated[int, Field(ge=8, le=100_000)] = 64
     whiten: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _start_from_the_front_end(cls, given: Any) -> Any:
+        """Fill in the settings of a named front end, so that what is kept of a run says them all."""
+        if not isinstance(given, dict) or given.get("front_end") not in FRONT_ENDS:
+            return given
+        given = {name: value for name, value in given.items() if name != "sr" or value != 0}
+        sizes = {name: given[name] for name in ("sr", "n_fft", "win") if type(given.get(name)) is int}
+        return {**front_end_settings(given["front_end"], sizes), **given}
 
     @field_validator("c0")
     @classmethod
@@ -77,7 +103,7 @@ class FeaturesConfig(_Section):
 
     def spec(self, rate: int) -> MfccSpec:
         """Return the front end for recordings of `rate` Hz; ParameterError if its settings do not fit."""
-        values = self.model_dump(exclude={"frames", "whiten"})
+        values = self.model_dump(exclude={"front_end", "frames", "whiten"})
         return MfccSpec(**{**values, "sr": self.sr or min(rate, HIGHEST_RATE)})
 
 
@@ -219,6 +245,8 @@ class RunConfig(_Section):
         Of everything random.
     strict
         A clip that can't be used is an error.
+    layout, label, split, margin
+        How the corpus is read, see `cepscope.corpora.load_corpus`; no layout: the one that is seen.
     features, model, train, maximize, invert, report
         One section a stage.
     """
@@ -226,12 +254,26 @@ class RunConfig(_Section):
     corpus: Annotated[str, Field(min_length=1)] = BUILT_IN
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     strict: bool = False
+    layout: str = ""
+    label: Annotated[str, Field(min_length=1)] = "label"
+    split: Annotated[str, Field(min_length=1)] = "given"
+    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     features: FeaturesConfig = FeaturesConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     maximize: MaximizeConfig = MaximizeConfig()
     invert: InvertConfig = InvertConfig()
     report: ReportConfig = ReportConfig()
+
+    def reading(self) -> dict[str, Any]:
+        """Return how the corpus is read, as `load_corpus` takes it."""
+        return {
+            "seed": self.seed,
+            "layout": self.layout or None,
+            "label": self.label,
+            "split": self.split,
+            "margin": self.margin,
+        }
 
 
 def setting_names() -> list[str]:
@@ -280,12 +322,19 @@ def load_config(
     values: dict[str, Any] = {}
     if file is not None:
         values |= _read_file(Path(file))
-    values |= _read_environment(os.environ if environment is None else environment)
-    for text in overrides:
-        name, value = parse_set(text)
-        values[name] = value
-    values |= {_known(name, where=""): value for name, value in (flags or {}).items() if value is not None}
-    return _checked(_absolute(values, Path.cwd()))
+    values = _over(values, _read_environment(os.environ if environment is None else environment))
+    values = _over(values, dict(parse_set(text) for text in overrides))
+    said = {_known(name, where=""): value for name, value in (flags or {}).items() if value is not None}
+    return _checked(_absolute(_over(values, said), Path.cwd()))
+
+
+def _over(farther: dict[str, Any], nearer: dict[str, Any]) -> dict[str, Any]:
+    """Let settings win over those from farther away; another front end also wins over single settings of the last."""
+    name = nearer.get("features.front_end")
+    if name and name != farther.get("features.front_end"):
+        of_it = {f"features.{field.name}" for field in dataclasses.fields(MfccSpec)}
+        farther = {setting: value for setting, value in farther.items() if setting not in of_it}
+    return {**farther, **nearer}
 
 
 def parse_set(text: str) -> tuple[str, Any]:
@@ -328,11 +377,16 @@ def _read_file(path: Path) -> dict[str, Any]:
 def _absolute(values: dict[str, Any], start: Path) -> dict[str, Any]:
     """Return values whose paths are found from anywhere; leave what is no path to the check."""
     return {
-        name: os.path.normpath(start / Path(value).expanduser())
-        if name in PATHS and isinstance(value, str) and value not in PATHS[name]
-        else value
+        name: os.path.normpath(start / Path(value).expanduser()) if _is_path(name, value, start) else value
         for name, value in values.items()
     }
+
+
+def _is_path(name: str, value: Any, start: Path) -> bool:
+    if name not in PATHS or not isinstance(value, str) or value in PATHS[name]:
+        return False
+    fetched = name == "corpus" and value in KNOWN  # unless there is such a folder
+    return not fetched or (start / value).is_dir()
 
 
 def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:

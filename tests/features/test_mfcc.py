@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import librosa
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+import scipy.fft
+import scipy.sparse
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
@@ -69,6 +72,41 @@ def test_a_clip_longer_than_a_block_is_seamless(top_db: float) -> None:
         start = frame * spec.hop - 5 * spec.hop
         alone = mfcc(y[start : start + 10 * spec.hop], spec)[:, 5]
         np.testing.assert_array_equal(C[:, frame], alone)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    win=st.integers(16, 600),
+    more=st.integers(0, 200),
+    hop=st.integers(1, 300),
+    n_mels=st.integers(2, 40),
+    htk=st.booleans(),
+    top_db=st.sampled_from([np.inf, 40.0]),
+    samples=st.integers(1, 3000),
+)
+def test_the_default_front_end_has_the_bits_that_it_always_had(
+    win: int, more: int, hop: int, n_mels: int, htk: bool, top_db: float, samples: int
+) -> None:
+    """The front end in a few lines, as it was before there were others: what runs have kept must be found again."""
+    try:
+        n_fft = 2 * ((win + more + 1) // 2)
+        spec = MfccSpec(sr=8000, win=win, n_fft=n_fft, hop=hop, n_mels=n_mels, n_mfcc=2, htk=htk, top_db=top_db)
+    except ParameterError as error:
+        assume("hold no FFT bin" not in str(error))
+        raise
+    y = noise(samples)
+    left = (n_fft - win) // 2
+    window = np.zeros(n_fft)
+    window[left : left + win] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(win) / win)
+    filters = librosa.filters.mel(sr=8000, n_fft=n_fft, n_mels=n_mels, htk=htk).astype(np.float64)
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(y.astype(np.float64), n_fft // 2), n_fft)[::hop]
+    spectrum = scipy.fft.rfft(frames * window, axis=-1)
+    power = np.ascontiguousarray((spectrum.real * spectrum.real + spectrum.imag * spectrum.imag).T)
+    mel = np.maximum((scipy.sparse.csr_array(filters) @ power).astype(np.float32), np.float32(1e-10))
+    decibels = np.log10(mel) * np.float32(10)
+    decibels = np.maximum(decibels, decibels.max() - np.float32(top_db))
+    np.testing.assert_array_equal(log_mel(y, spec), decibels)
+    np.testing.assert_array_equal(mfcc(y, spec), scipy.fft.dct(decibels, axis=0, norm="ortho")[:2])
 
 
 @SOME
@@ -152,6 +190,13 @@ def test_a_lifter_that_removes_a_coefficient_cannot_be_undone() -> None:
     with pytest.raises(ParameterError, match=r"coefficient 2 by .* Received: lifter=2, n_mfcc=2; .* at least 3$"):
         mfcc_to_log_mel(np.zeros((2, 5)), spec)
     assert np.isfinite(mfcc_to_log_mel(np.ones((2, 5)), MfccSpec(lifter=3.0, n_mfcc=2, c0=False))).all()
+
+
+def test_the_loudest_that_is_taken_is_counted_after_scaling() -> None:
+    spec = MfccSpec(sr=8000, scale=32768.0)
+    assert np.isfinite(mfcc(np.full(1000, 3e7), spec)).all()
+    with pytest.raises(DataError, match=r"at most 3.05176e\+07. Received: a peak of 3.1e\+07"):
+        mfcc(np.full(1000, 3.1e7), spec)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e13])

@@ -34,9 +34,15 @@ def test_fields_are_plain_numbers_whatever_was_given() -> None:
         htk=np.True_,
         log=np.str_("ln"),
         c0=np.False_,
+        window=np.str_("hamming"),
+        periodic=np.False_,
+        scale=32768,
+        power=np.int16(1),
+        preemphasis=np.float32(0.5),
     )
     types = [type(value) for value in dataclasses.astuple(spec)]
-    assert types == [int] * 6 + [float] * 3 + [bool] + [float] * 2 + [str, bool]
+    assert types[:14] == [int] * 6 + [float] * 3 + [bool] + [float] * 2 + [str, bool]
+    assert types[14:] == [str, bool, str, float, bool, float, int, str, str, float]
 
 
 @SOME
@@ -48,6 +54,12 @@ def test_fields_are_plain_numbers_whatever_was_given() -> None:
     htk=st.booleans(),
     log=st.sampled_from(["db", "ln"]),
     c0=st.booleans(),
+    window=st.sampled_from(["hann", "povey"]),
+    padding=st.sampled_from(["zeros", "none"]),
+    power=st.sampled_from([1, 2]),
+    filterbank=st.sampled_from(["slaney", "mel"]),
+    cepstra=st.sampled_from(["librosa", "htk"]),
+    scale=st.sampled_from([1.0, 32768.0]),
 )
 def test_json_round_trip(**values: Any) -> None:
     spec = MfccSpec(**values, n_mfcc=1)
@@ -57,8 +69,8 @@ def test_json_round_trip(**values: Any) -> None:
 
 def test_names_left_out_take_defaults_and_unknown_ones_are_named() -> None:
     assert MfccSpec.from_dict({"sr": 8000}) == MfccSpec(sr=8000)
-    with pytest.raises(ParameterError, match=r"Received: hop_length, window$"):
-        MfccSpec.from_dict({"window": "hann", "hop_length": 80})
+    with pytest.raises(ParameterError, match=r"Received: hop_length, win_length$"):
+        MfccSpec.from_dict({"win_length": 200, "hop_length": 80})
 
 
 @pytest.mark.parametrize(
@@ -86,6 +98,19 @@ def test_names_left_out_take_defaults_and_unknown_ones_are_named() -> None:
         ({"log": "log10"}, "log must be 'db' or 'ln'. Received: log='log10'"),
         ({"log": True}, "log must be 'db' or 'ln'. Received: log=True"),
         ({"log": ["ln"]}, r"log must be 'db' or 'ln'. Received: log=\['ln'\]"),
+        ({"window": "hanning"}, "window must be 'hann', 'hamming', .* or 'rectangular'. Received: window='hanning'"),
+        ({"periodic": 1}, "periodic must be true or false. Received: 1"),
+        ({"padding": "edge"}, "padding must be 'zeros', 'reflect' or 'none'. Received: padding='edge'"),
+        ({"filterbank": "bark"}, "filterbank must be 'slaney', .* or 'tensorflow'. Received: filterbank='bark'"),
+        ({"cepstra": None}, "cepstra must be 'librosa', 'kaldi' or 'htk'. Received: cepstra=None"),
+        ({"scale": 0}, r"scale must be from 1e-06 to 1e\+06. Received: scale=0.0"),
+        (
+            {"scale": 32768, "floor": 2e9},
+            r"floor must be a mel power from 1e-38 to 1.07374e\+09. Received: floor=2000000000.0",
+        ),
+        ({"preemphasis": 1}, "preemphasis must be at least 0 and below 1. Received: preemphasis=1.0"),
+        ({"power": 3}, "power must be 2 or 1. Received: power=3"),
+        ({"power": 2.0}, "power must be an integer. Received: power=2.0"),
         ({"c0": False, "n_mfcc": 40}, "n_mfcc must be at most n_mels - 1=39 without c0. Received: n_mfcc=40"),
         ({"c0": False, "n_mels": 1, "n_mfcc": 1}, "n_mfcc must be at most n_mels - 1=0 without c0. Received: n_mfcc=1"),
     ],
@@ -135,8 +160,10 @@ def test_counts_below_one_are_refused() -> None:
 
 def test_settings_of_old_files_mean_what_they_did() -> None:
     values = MfccSpec(lifter=22).to_dict()
-    del values["log"], values["c0"]
-    assert MfccSpec.from_dict(values) == MfccSpec(lifter=22)
+    first = ["sr", "n_fft", "win", "hop", "n_mels", "n_mfcc", "fmin", "fmax", "lifter", "htk", "floor", "top_db"]
+    assert list(values)[:14] == [*first, "log", "c0"]
+    for known in (first, [*first, "log", "c0"]):
+        assert MfccSpec.from_dict({name: values[name] for name in known}) == MfccSpec(lifter=22)
 
 
 @SOME
@@ -154,6 +181,21 @@ def test_a_gain_belongs_to_an_order_whether_or_not_c0_is_kept(n_mfcc: int, lifte
         assert few.coefficient_gains().dtype == np.float64
         np.testing.assert_array_equal(few.coefficient_gains(), all_.coefficient_gains()[few.orders])
         np.testing.assert_array_equal(few.lifter_gains(), all_.lifter_gains()[few.orders])
+
+
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("c0", [True, False])
+def test_htk_and_kaldi_count_orders_from_zero_and_htks_c0_is_larger(c0: bool, power: int) -> None:
+    values: dict[str, Any] = {"n_mfcc": 13, "lifter": 22.0, "log": "ln", "c0": c0, "power": power}
+    n = np.arange(13) + (not c0)
+    lifter = 1 + 11 * np.sin(np.pi * n / 22)
+    unit = math.log(10) / (10 if power == 2 else 20)
+    kaldi, htk = MfccSpec(**values, cepstra="kaldi"), MfccSpec(**values, cepstra="htk")
+    for spec in (kaldi, htk):
+        np.testing.assert_allclose(spec.lifter_gains(), lifter, rtol=1e-12)
+    np.testing.assert_allclose(kaldi.coefficient_gains(), unit * lifter, rtol=1e-12)
+    larger = np.where(n == 0, math.sqrt(2), 1)
+    np.testing.assert_allclose(htk.coefficient_gains(), unit * lifter * larger, rtol=1e-12)
 
 
 @pytest.mark.parametrize("log", ["db", "ln"])

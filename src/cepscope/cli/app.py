@@ -27,6 +27,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+TIED = "tf-speech-commands"  # its digital silence is no place for patterns: the network is fed through a linear map
+
 Corpus = Annotated[
     str | None,
     typer.Argument(
@@ -107,7 +109,7 @@ def _whole_way(settings: RunConfig, out: Path | None, *, as_json: bool) -> None:
     from cepscope.pipeline import corpus_rate
 
     folder = out or _default_folder(settings)
-    found = load_corpus(settings.corpus, seed=settings.seed)
+    found = load_corpus(settings.corpus, **settings.reading())
     settings.features.spec(corpus_rate(found))  # a front end that does not fit is known before anything is made
     train, test = len(found.split("train")), len(found.split("test"))
     size, used = f"{found.name}: {train} clips of {len(found.labels)} classes", "A network is trained on them"
@@ -208,7 +210,12 @@ def maximize(
     ] = None,
     data: Annotated[str | None, typer.Option("--data", help="Of --model: recordings, as of run.")] = None,
     front_end: Annotated[
-        str | None, typer.Option("--front-end", help="Of --model: what it was trained with; tf-speech-commands.")
+        str | None,
+        typer.Option(
+            "--front-end",
+            help="Of --model: what it was trained with.",
+            metavar="librosa|htk|kaldi|torchaudio|tf-speech-commands",
+        ),
     ] = None,
     labels: Annotated[Path | None, typer.Option("--labels", help="Of --model: its classes, one a line.")] = None,
     layers: Annotated[
@@ -233,7 +240,7 @@ def maximize(
         typer.echo(str(_stage("maximize", folder, set_, flags) / "patterns" / "patterns.npz"))
         return
     flags |= {"corpus": data, "model.file": model and str(model), "model.labels": labels and str(labels)}
-    flags["model.front_end"] = front_end
+    flags[f"{'model' if front_end == TIED else 'features'}.front_end"] = front_end
     settings = load_config(config, overrides=set_ or (), flags=flags)
     if not settings.model.file:
         raise ParameterError("maximize takes the folder of a run, or a Keras model with --model. Received: neither")

@@ -13,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cepscope.errors import DataError, ParameterError
-from cepscope.features.mfcc import _plan
+from cepscope.features.filterbank import mel_filters
+from cepscope.features.framing import analysis_window, check_length
 from cepscope.features.spec import MfccSpec
 
 FloatArray = npt.NDArray[np.float32]
 _LEAST_POWER = 2.0**-80  # at the floor: the gradient of the logarithm, 1 / power, must stay inside float32
+_LEAST_BIN = 2.0**-120  # power whose root is taken: so must the gradient of the root; a magnitude far below the floor
 
 
 @dataclass(frozen=True, eq=False)  # no slots: tf.function holds what it compiles by a weak reference
@@ -27,8 +29,9 @@ class DifferentiableMfcc:
     The numbers are those of `cepscope.features.mfcc` and of librosa up to the rounding of a float32 FFT, 1e-7 of a
     frame's loudest bin. Over speech no coefficient of any frame is off by more than 1e-4 of its standard deviation with
     the pipeline's floor of 1e-5 (2.9e-5 was seen), and 1e-3 with librosa's 1e-10, which leaves values 140 dB below that
-    bin (2.8e-4). Bands 100 dB below a pure tone can be off by 0.01 dB and more. A GPU that multiplies in TF32,
-    TensorFlow's default, rounds mel powers to 11 bits, up to 0.004 dB.
+    bin (2.8e-4), or HTK's, Kaldi's and torchaudio's front ends (2.6e-4). TensorFlow's floor of 1e-24 shows more where
+    only a few samples of a frame are not zero (7e-3). Bands 100 dB below a pure tone can be off by 0.01 dB and more. A
+    GPU that multiplies in TF32, TensorFlow's default, rounds mel powers to 11 bits, up to 0.004 dB.
 
     Values at the floor have no gradient, so digital silence has a gradient of zero.
 
@@ -36,7 +39,7 @@ class DifferentiableMfcc:
     ----------
     spec : MfccSpec
     window : array [shape=(win,)]
-        Periodic Hann, times `gain`.
+        The window and the scale of samples, times `gain`.
     filters : array [shape=(n_fft // 2 + 1, n_mels)]
         Mel filters.
     factors : array [shape=(n_mfcc, 1)]
@@ -57,7 +60,8 @@ class DifferentiableMfcc:
         Parameters
         ----------
         y : tensor [shape=(batch, samples)]
-            float32 audio at `spec.sr`, finite, at most 1e8; for a network, conditioned (`cepscope.audio.condition`).
+            float32 audio at `spec.sr`, finite, at most 1e8 after scaling; for a network, conditioned
+            (`cepscope.audio.condition`).
 
         Returns
         -------
@@ -69,7 +73,7 @@ class DifferentiableMfcc:
         ParameterError
             `y` is not float32 or does not have two axes.
         DataError
-            `y` is known to have no samples.
+            `y` is known to have no samples, or too few for a frame.
         """
         import tensorflow as tf
 
@@ -98,17 +102,33 @@ class DifferentiableMfcc:
             raise ParameterError(f"audio must be float32 (batch, samples). Received: {y.dtype.name} {y.shape}")
         if y.shape[1] == 0:
             raise DataError(f"audio needs at least one sample. Received: shape {y.shape}")
+        if y.shape[1] is not None:
+            check_length(y.shape[1], spec)
         # Only what the window sees is framed, and zeros follow it up to n_fft: its place there turns phases alone
-        padded = tf.pad(y, [[0, 0], [(spec.win + 1) // 2, spec.win // 2]])  # frame t is centred on sample t * hop
-        frames = tf.signal.frame(padded, spec.win, spec.hop) * self.window
-        spectrum = tf.signal.rfft(frames, [spec.n_fft])  # (batch, frames, bins)
+        padded = tf.pad(y, [[0, 0], list(spec.overhang)], "REFLECT" if spec.padding == "reflect" else "CONSTANT")
+        spectrum = tf.signal.rfft(self._windowed(padded), [spec.n_fft])  # (batch, frames, bins)
         power = tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
+        if spec.power == 1:
+            power = tf.sqrt(tf.maximum(power, np.float32(_LEAST_BIN)))
         mel = tf.linalg.matrix_transpose(tf.linalg.matmul(power, self.filters))  # (batch, n_mels, frames)
-        mel = tf.maximum(mel, np.float32(spec.floor * self.gain**2))
-        decibels = 10 / math.log(10) * tf.math.log(mel) - 20 * math.log10(self.gain)
+        mel = tf.maximum(mel, np.float32((spec.floor * self.gain**2) ** (spec.power / 2)))
+        decibels = 20 / spec.power / math.log(10) * tf.math.log(mel) - 20 * math.log10(self.gain)
         if math.isfinite(spec.top_db):
             decibels = tf.maximum(decibels, tf.reduce_max(decibels, axis=[1, 2], keepdims=True) - spec.top_db)
         return decibels
+
+    def _windowed(self, padded: Any) -> Any:
+        """Return the frames (batch, frames, win) of padded sounds, as `cepscope.features.framing` makes them."""
+        import tensorflow as tf
+
+        spec = self.spec
+        frames = tf.signal.frame(padded, spec.win, spec.hop)
+        if spec.remove_dc:
+            frames -= tf.reduce_mean(frames, axis=-1, keepdims=True)
+        if spec.preemphasis:
+            before = tf.concat([frames[..., :1], frames[..., :-1]], axis=-1)
+            frames -= spec.preemphasis * before
+        return frames * self.window
 
 
 def differentiable_mfcc(spec: MfccSpec) -> DifferentiableMfcc:
@@ -119,13 +139,11 @@ def differentiable_mfcc(spec: MfccSpec) -> DifferentiableMfcc:
     >>> differentiable_mfcc(MfccSpec())(np.zeros((2, 16000), np.float32)).shape
     TensorShape([2, 20, 101])
     """
-    window, filters = _plan(spec.sr, spec.n_fft, spec.win, spec.n_mels, spec.fmin, spec.fmax, spec.htk)
-    left = (spec.n_fft - spec.win) // 2
     gain = 2.0 ** max(0, math.ceil(math.log2(_LEAST_POWER / spec.floor) / 2))
     return DifferentiableMfcc(
         spec=spec,
-        window=(window[left : left + spec.win] * gain).astype(np.float32),
-        filters=filters.toarray().T.astype(np.float32),
+        window=(analysis_window(spec) * gain).astype(np.float32),
+        filters=mel_filters(spec).toarray().T.astype(np.float32),
         factors=spec.coefficient_gains()[:, np.newaxis].astype(np.float32),
         gain=gain,
     )

@@ -1,12 +1,81 @@
-"""Patches of one length."""
+"""Frames: how a sound is cut and windowed, and patches of one length."""
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from cepscope.errors import ParameterError
+from cepscope.errors import DataError, ParameterError
 from cepscope.features.spec import MfccSpec
+
+Array = npt.NDArray[np.float64]
+
+
+@lru_cache(maxsize=64)
+def analysis_window(spec: MfccSpec) -> Array:
+    """Return the window times the scale of samples [shape=(win,)]; read-only."""
+    phase = 2 * np.pi * np.arange(spec.win) / max(1, spec.win if spec.periodic else spec.win - 1)
+    match spec.window:
+        case "hann":
+            window = 0.5 - 0.5 * np.cos(phase)
+        case "povey":
+            window = (0.5 - 0.5 * np.cos(phase)) ** 0.85
+        case "hamming":
+            window = 0.54 - 0.46 * np.cos(phase)
+        case "blackman":
+            window = 0.42 - 0.5 * np.cos(phase) + 0.08 * np.cos(2 * phase)
+        case "rectangular":
+            window = np.ones(spec.win)
+    window *= spec.scale
+    window.flags.writeable = False
+    return window
+
+
+def check_length(samples: int, spec: MfccSpec) -> None:
+    """Raise DataError for a sound that is too short to have a frame."""
+    if spec.padding == "none" and samples < spec.win:
+        raise DataError(f"audio must hold one window of {spec.win} samples without padding. Received: {samples}")
+    if spec.padding == "reflect" and samples <= spec.n_fft // 2:
+        raise DataError(f"audio must be longer than {spec.n_fft // 2} samples to be reflected. Received: {samples}")
+
+
+def cut_frames(clips: npt.NDArray[np.floating], spec: MfccSpec) -> Array:
+    """Return a view (clips, frames, n_fft) of clips (clips, samples): `win` samples seen, in the middle."""
+    before, after = spec.overhang
+    left = (spec.n_fft - spec.win) // 2  # samples that the window does not see
+    before, after = before + left, after + spec.n_fft - spec.win - left
+    if spec.padding == "reflect":
+        padded = np.pad(clips.astype(np.float64), ((0, 0), (before, after)), mode="reflect")
+    else:
+        padded = np.zeros((len(clips), before + clips.shape[-1] + after))
+        padded[:, before : before + clips.shape[-1]] = clips
+    return np.lib.stride_tricks.sliding_window_view(padded, spec.n_fft, axis=-1)[:, :: spec.hop]
+
+
+def window_frames(frames: Array, spec: MfccSpec) -> Array:
+    """Return frames (..., n_fft) without their mean, pre-emphasised and windowed, whatever of it `spec` asks for."""
+    left = (spec.n_fft - spec.win) // 2
+    seen = slice(left, left + spec.win)
+    if not (spec.remove_dc or spec.preemphasis):
+        return frames * _centred_window(spec)
+    inner = frames[..., seen]
+    if spec.remove_dc:
+        inner = inner - inner.mean(axis=-1, keepdims=True)
+    if spec.preemphasis:
+        first = (1 - spec.preemphasis) * inner[..., :1]  # as if the frame had begun earlier with its first sample
+        inner = np.concatenate([first, inner[..., 1:] - spec.preemphasis * inner[..., :-1]], axis=-1)
+    windowed = np.zeros(frames.shape)
+    np.multiply(inner, analysis_window(spec), out=windowed[..., seen])
+    return windowed
+
+
+@lru_cache(maxsize=32)
+def _centred_window(spec: MfccSpec) -> Array:
+    """Return the window (n_fft,), in the middle of zeros."""
+    left = (spec.n_fft - spec.win) // 2
+    return np.pad(analysis_window(spec), (left, spec.n_fft - spec.win - left))
 
 
 def fit_length(C: npt.ArrayLike, frames: int, spec: MfccSpec) -> npt.NDArray[np.float32]:

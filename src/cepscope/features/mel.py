@@ -36,7 +36,9 @@ def mel_points(n_mels: int, fmin: float, fmax: float, *, htk: bool = False) -> n
     return mel_to_hz(np.linspace(low, high, n_mels + 2), htk=htk)
 
 
-def empty_filters(points: npt.NDArray[np.float64], bin_hz: float) -> npt.NDArray[np.intp]:
+def empty_filters(
+    points: npt.NDArray[np.float64], bin_hz: float, *, first: int = 0, last: int | None = None
+) -> npt.NDArray[np.intp]:
     """Return the indices of the filters in which no FFT bin falls.
 
     Parameters
@@ -45,9 +47,55 @@ def empty_filters(points: npt.NDArray[np.float64], bin_hz: float) -> npt.NDArray
         From `mel_points`, in Hz.
     bin_hz
         Distance of FFT bins in Hz.
+    first, last
+        Bins that count; by default all.
     """
     lower, centre, upper = points[:-2], points[1:-1], points[2:]
-    below = np.floor(centre / bin_hz) * bin_hz  # a triangle is highest at one of the two bins around its centre
-    rising = (below - lower) / (centre - lower)
-    falling = (upper - (below + bin_hz)) / (upper - centre)
-    return np.flatnonzero(np.maximum(rising, falling) < _LEAST_WEIGHT)
+    below = np.floor(centre / bin_hz)
+    highest = np.full(centre.shape, -np.inf)
+    for near in (below, below + 1):  # a triangle is highest at one of the two bins around its centre
+        hz = np.clip(near, first, last) * bin_hz
+        highest = np.maximum(highest, np.minimum((hz - lower) / (centre - lower), (upper - hz) / (upper - centre)))
+    return np.flatnonzero(highest < _LEAST_WEIGHT)
+
+
+def bend(
+    hz: npt.NDArray[np.float64], factor: float, inner: tuple[float, float], outer: tuple[float, float]
+) -> npt.NDArray[np.float64]:
+    """Divide frequencies by a factor between two inner ones; from there to the outer ones, which stay, go straight.
+
+    Parameters
+    ----------
+    hz : array
+        From the lower to the upper of `outer`.
+    factor
+        Of vocal tract length normalisation, above 0.
+    inner, outer
+        Corners of the line, in Hz, before it is bent.
+    """
+    corners = [outer[0], *inner, outer[1]]
+    return np.interp(hz, corners, [outer[0], inner[0] / factor, inner[1] / factor, outer[1]])
+
+
+def mel_triangles(
+    points: npt.NDArray[np.float64], bins: npt.NDArray[np.float64], *, htk: bool = False
+) -> npt.NDArray[np.float64]:
+    """Return triangles of height 1 that are straight over mel, not over Hz.
+
+    Parameters
+    ----------
+    points : array [shape=(n_mels + 2,)]
+        Corners in Hz: filter i rises from point i, falls to point i + 2.
+    bins : array [shape=(bins,)]
+        Frequencies of the FFT bins in Hz.
+    htk
+        HTK's mel scale; otherwise Slaney's.
+
+    Returns
+    -------
+    weights : array [shape=(n_mels, bins)]
+    """
+    corners, mel = hz_to_mel(points, htk=htk), hz_to_mel(bins, htk=htk)
+    lower, centre, upper = (corners[i : i + len(points) - 2, np.newaxis] for i in range(3))
+    rising, falling = (mel - lower) / (centre - lower), (upper - mel) / (upper - centre)
+    return np.maximum(0.0, np.minimum(rising, falling))

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from cepscope.errors import ParameterError
-from cepscope.features.mel import empty_filters, mel_points
+from cepscope.features.checks import boolean, choice, integer, number, require
+from cepscope.features.filterbank import filter_points, require_filters, require_warp
 
 Log: TypeAlias = Literal["db", "ln"]
+Window: TypeAlias = Literal["hann", "hamming", "povey", "blackman", "rectangular"]
+Padding: TypeAlias = Literal["zeros", "reflect", "none"]
+Filterbank: TypeAlias = Literal["slaney", "hz", "mel", "htk", "tensorflow"]
+Cepstra: TypeAlias = Literal["librosa", "kaldi", "htk"]
 
 _WIN_SECONDS, _HOP_SECONDS = 0.025, 0.010
-_MOST_BINS = 1 << 20  # an FFT longer than this is never suggested
+_CHOICES = {"log": Log, "window": Window, "padding": Padding, "filterbank": Filterbank, "cepstra": Cepstra}
 
 
 @dataclass(frozen=True, slots=True)
 class MfccSpec:
     """Settings of MFCC extraction, in librosa's terms; zeros are resolved from `sr` and then never seen.
+
+    The defaults are librosa's way; `cepscope.features.front_end` has the settings of others. A frame is scaled, freed
+    of its mean, pre-emphasised and windowed, in this order. Log energy in place of c0 (HTK's _E, Kaldi's use_energy)
+    is not to be had: it is no coefficient of the log-mel spectrum, so no way leads back from it to a spectrum.
 
     Parameters
     ----------
@@ -32,7 +40,7 @@ class MfccSpec:
     n_fft
         FFT length in samples, even; 0: the next power of two that holds the window.
     win
-        Window (Hann) in samples, at most `n_fft`; 0: 25 ms.
+        Window in samples, at most `n_fft`; 0: 25 ms.
     hop
         Samples from frame to frame; 0: 10 ms.
     n_mels
@@ -43,7 +51,7 @@ class MfccSpec:
         Lowest and highest frequency of the filters in Hz; `fmax` 0: half of `sr`.
     lifter
         Sinusoidal lifter L: the coefficient of order n (of c0, 0) is multiplied by 1 + L/2 sin(pi (n + 1) / L), as
-        librosa does, whether or not c0 is kept; 0: none. (HTK has n in place of n + 1.)
+        librosa does, whether or not c0 is kept; 0: none. Others have n in place of n + 1; see `cepstra`.
     htk
         HTK's mel scale, 2595 log10(1 + f / 700) [1]_; otherwise Slaney's.
     floor
@@ -52,15 +60,40 @@ class MfccSpec:
         Decibels below the clip's loudest value at which values are cut off, as librosa does with 80; inf:
         never, so that a frame's MFCC depends on that frame alone.
     log
-        "db": MFCC of decibels, as librosa's; "ln": of the natural logarithm of mel power, as most other front ends
-        have, ln(10) / 10 times those of decibels. `floor` and `top_db` are the same for both.
+        "db": MFCC of decibels, as librosa's; "ln": of the natural logarithm of what the filters add up, as most other
+        front ends have. `floor` and `top_db` are the same for both.
     c0
         Whether the coefficient of order 0 is kept. Without it MFCC do not hold a frame's level.
+    window
+        "hann", "hamming", "povey" (Kaldi's: Hann to the power of 0.85), "blackman" or "rectangular".
+    periodic
+        The window's period is `win`, as suits an FFT; otherwise ``win - 1``, so that it is symmetric.
+    padding
+        "zeros": frame t is centred on sample t * hop, with zeros around the sound; "reflect": with the sound mirrored
+        at its ends; "none": frame t begins at sample t * hop, and every window lies within the sound.
+    scale
+        What samples are multiplied by: 32768 for front ends of 16-bit integers. `floor` is that of what comes of it.
+    remove_dc
+        Whether each frame is freed of its mean.
+    preemphasis
+        Share of a sample that is taken off the next one in a frame, and off the frame's first. With a window that
+        begins at 0 this is the same as filtering the whole sound.
+    power
+        2: filters add up the power spectrum; 1: its root. The square of that sum is then called mel power, so that
+        `floor`, `top_db` and decibels mean the same.
+    filterbank
+        "slaney", "hz", "mel", "htk" or "tensorflow": see `cepscope.features.filterbank`.
+    cepstra
+        "librosa": orthonormal DCT; "kaldi": its lifter has n in place of n + 1, which leaves c0 as it is; "htk": that,
+        and a c0 that is sqrt(2) times as large.
+    warp
+        Factor of vocal tract length normalisation, by which corners of "mel" and "htk" filters are divided, other than
+        below about 100 Hz and within 500 Hz of `fmax`.
 
     Raises
     ------
     ParameterError
-        A value is out of range, or some mel filter is so narrow that it holds no FFT bin.
+        A value is out of range, or some mel filter is so narrow that it holds no FFT bin (unless it is of "hz").
 
     References
     ----------
@@ -87,62 +120,55 @@ class MfccSpec:
     top_db: float = math.inf
     log: Log = "db"
     c0: bool = True
+    window: Window = "hann"
+    periodic: bool = True
+    padding: Padding = "zeros"
+    scale: float = 1.0
+    remove_dc: bool = False
+    preemphasis: float = 0.0
+    power: int = 2
+    filterbank: Filterbank = "slaney"
+    cepstra: Cepstra = "librosa"
+    warp: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("sr", "n_fft", "win", "hop", "n_mels", "n_mfcc"):
-            object.__setattr__(self, name, _integer(name, getattr(self, name)))
-        for name in ("fmin", "fmax", "lifter", "floor", "top_db"):
-            object.__setattr__(self, name, _number(name, getattr(self, name)))
-        for name in ("htk", "c0"):
-            value = getattr(self, name)
-            if not isinstance(value, bool | np.bool_):
-                raise ParameterError(f"{name} must be true or false. Received: {value!r}")
-            object.__setattr__(self, name, bool(value))
-        logs = get_args(Log)
-        _require(isinstance(self.log, str) and self.log in logs, "log", " or ".join(map(repr, logs)), self.log)
-        object.__setattr__(self, "log", str(self.log))
+        for name in ("sr", "n_fft", "win", "hop", "n_mels", "n_mfcc", "power"):
+            object.__setattr__(self, name, integer(name, getattr(self, name)))
+        for name in ("fmin", "fmax", "lifter", "floor", "top_db", "scale", "preemphasis", "warp"):
+            object.__setattr__(self, name, number(name, getattr(self, name)))
+        for name in ("htk", "c0", "periodic", "remove_dc"):
+            object.__setattr__(self, name, boolean(name, getattr(self, name)))
+        for name, choices in _CHOICES.items():
+            object.__setattr__(self, name, choice(name, getattr(self, name), choices))
         for name in ("sr", "n_mels", "n_mfcc"):
-            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("n_fft", "win", "hop"):
-            _require(getattr(self, name) >= 0, name, "at least 1, or 0 to take it from sr", getattr(self, name))
+            require(getattr(self, name) >= 0, name, "at least 1, or 0 to take it from sr", getattr(self, name))
         win = self.win or max(1, round(_WIN_SECONDS * self.sr))
         object.__setattr__(self, "win", win)
         object.__setattr__(self, "hop", self.hop or max(1, round(_HOP_SECONDS * self.sr)))
         object.__setattr__(self, "n_fft", self.n_fft or max(2, 1 << (win - 1).bit_length()))
         object.__setattr__(self, "fmax", self.fmax or self.sr / 2)
-        _require(self.n_fft % 2 == 0, "n_fft", "even", self.n_fft)
-        _require(win <= self.n_fft, "win", f"at most n_fft={self.n_fft}", win)
+        self._require_ranges()
+        require_warp(self)
+        require_filters(self)
+
+    def _require_ranges(self) -> None:
+        require(self.n_fft % 2 == 0, "n_fft", "even", self.n_fft)
+        require(self.win <= self.n_fft, "win", f"at most n_fft={self.n_fft}", self.win)
         most = f"at most n_mels={self.n_mels}" if self.c0 else f"at most n_mels - 1={self.n_mels - 1} without c0"
-        _require(self.n_mfcc <= self.n_mels - (not self.c0), "n_mfcc", most, self.n_mfcc)
-        _require(0 <= self.fmin < self.fmax, "fmin", f"at least 0 and below fmax={self.fmax:g}", self.fmin)
-        _require(self.fmax <= self.sr / 2, "fmax", f"at most half of sr, {self.sr / 2:g}", self.fmax)
-        _require(0 <= self.lifter < math.inf, "lifter", "0 (none) or a positive number", self.lifter)
-        smallest = float(np.finfo(np.float32).tiny)
-        _require(smallest <= self.floor <= 1, "floor", f"a mel power from {smallest:.0e} to 1", self.floor)
-        _require(self.top_db >= 0, "top_db", "at least 0 dB, or inf for none", self.top_db)
-        self._require_filters()
-
-    def _require_filters(self) -> None:
-        """Raise when a mel filter falls between two FFT bins, and say what would do."""
-        empty = self._empty()
-        if not empty.size:
-            return
-        lower, _, upper = mel_points(self.n_mels, self.fmin, self.fmax, htk=self.htk)[empty[0] :][:3]
-        longer = self.n_fft
-        while longer < _MOST_BINS and self._empty(n_fft=longer).size:
-            longer *= 2
-        fewer = next((n for n in range(self.n_mels - 1, 0, -1) if not self._empty(n_mels=n).size), None)
-        options = [f"n_mels={fewer}"] if fewer else []
-        options += [f"n_fft={longer}"] if longer < _MOST_BINS else []
-        raise ParameterError(
-            f"{empty.size} of {self.n_mels} mel filters hold no FFT bin (the first: {lower:.1f} to "
-            f"{upper:.1f} Hz, with bins every {self.sr / self.n_fft:.1f} Hz). Received: "
-            f"n_mels={self.n_mels}, n_fft={self.n_fft}; take {' or '.join(options) or 'a larger fmax - fmin'}"
-        )
-
-    def _empty(self, *, n_fft: int = 0, n_mels: int = 0) -> npt.NDArray[np.intp]:
-        points = mel_points(n_mels or self.n_mels, self.fmin, self.fmax, htk=self.htk)
-        return empty_filters(points, self.sr / (n_fft or self.n_fft))
+        require(self.n_mfcc <= self.n_mels - (not self.c0), "n_mfcc", most, self.n_mfcc)
+        require(0 <= self.fmin < self.fmax, "fmin", f"at least 0 and below fmax={self.fmax:g}", self.fmin)
+        require(self.fmax <= self.sr / 2, "fmax", f"at most half of sr, {self.sr / 2:g}", self.fmax)
+        require(0 <= self.lifter < math.inf, "lifter", "0 (none) or a positive number", self.lifter)
+        require(1e-6 <= self.scale <= 1e6, "scale", "from 1e-06 to 1e+06", self.scale)
+        smallest, largest = float(np.finfo(np.float32).tiny), max(1.0, self.scale**2)
+        expected = f"a mel power from {smallest:.0e} to {largest:g}"
+        require(smallest <= self.floor <= largest, "floor", expected, self.floor)
+        require(self.top_db >= 0, "top_db", "at least 0 dB, or inf for none", self.top_db)
+        require(0 <= self.preemphasis < 1, "preemphasis", "at least 0 and below 1", self.preemphasis)
+        require(self.power in (1, 2), "power", "2 or 1", self.power)
+        require(0 < self.warp < math.inf, "warp", "a positive number", self.warp)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON can hold them: an infinite `top_db` becomes None."""
@@ -184,7 +210,8 @@ class MfccSpec:
         """Return what the lifter multiplies each coefficient by: (n_mfcc,), all 1 without a lifter."""
         if not self.lifter:
             return np.ones(self.n_mfcc)
-        gains: npt.NDArray[np.float64] = 1 + self.lifter / 2 * np.sin(np.pi * (self.orders + 1.0) / self.lifter)
+        first = 1.0 if self.cepstra == "librosa" else 0.0
+        gains: npt.NDArray[np.float64] = 1 + self.lifter / 2 * np.sin(np.pi * (self.orders + first) / self.lifter)
         return gains
 
     def coefficient_gains(self) -> npt.NDArray[np.float64]:
@@ -194,7 +221,8 @@ class MfccSpec:
         -------
         array [shape=(n_mfcc,)]
             What each coefficient of the orthonormal DCT-II of the log-mel spectrum in dB is multiplied by: the lifter,
-            and ln(10) / 10 where MFCC are those of the natural logarithm. Divided by it, MFCC are in dB.
+            ln(10) / 10 where MFCC are those of the natural logarithm (of magnitudes, ln(10) / 20), and sqrt(2) for
+            HTK's c0. Divided by it, MFCC are in dB.
 
         Examples
         --------
@@ -202,41 +230,33 @@ class MfccSpec:
         [0.2303, 0.2303, 0.2303]
         """
         gains = self.lifter_gains()
-        return gains * (math.log(10) / 10) if self.log == "ln" else gains
+        if self.cepstra == "htk":
+            gains[self.orders == 0] *= math.sqrt(2)
+        return gains * (math.log(10) / 20 * self.power) if self.log == "ln" else gains
+
+    @property
+    def overhang(self) -> tuple[int, int]:
+        """Return by how many samples windows may reach beyond the sound: before it, and after it."""
+        return (0, 0) if self.padding == "none" else ((self.win + 1) // 2, self.win // 2)
 
     def frames_of(self, n_samples: int) -> int:
-        """Return how many frames a sound has: one around sample 0 and each further multiple of `hop`."""
-        _require(n_samples >= 1, "n_samples", "at least 1", n_samples)
-        return 1 + n_samples // self.hop
+        """Return how many frames a sound has.
+
+        One around sample 0 and each further multiple of `hop`; without padding one for each whole window, maybe none.
+        """
+        require(n_samples >= 1, "n_samples", "at least 1", n_samples)
+        return max(0, 1 + (n_samples + sum(self.overhang) - self.win) // self.hop)
 
     def samples_of(self, frames: int) -> int:
-        """Return the fewest samples with so many frames: from the first frame's centre to the last's."""
-        _require(frames >= 1, "frames", "at least 1", frames)
-        return (frames - 1) * self.hop
+        """Return the fewest samples with so many frames: from centre to centre, without padding whole windows."""
+        require(frames >= 1, "frames", "at least 1", frames)
+        return (frames - 1) * self.hop + self.win - sum(self.overhang)
 
     def times(self, frames: int) -> npt.NDArray[np.float64]:
         """Return the (frames,) centres in seconds."""
-        return np.arange(frames, dtype=np.float64) * (self.hop / self.sr)
+        centres = np.arange(frames, dtype=np.float64) * (self.hop / self.sr)
+        return centres + self.win / 2 / self.sr if self.padding == "none" else centres
 
     def mel_frequencies(self) -> npt.NDArray[np.float64]:
         """Return the (n_mels,) centres of the mel filters in Hz."""
-        return mel_points(self.n_mels, self.fmin, self.fmax, htk=self.htk)[1:-1]
-
-
-def _require(ok: bool, name: str, expected: str, received: object) -> None:
-    if not ok:
-        raise ParameterError(f"{name} must be {expected}. Received: {name}={received!r}")
-
-
-def _integer(name: str, value: Any) -> int:
-    try:
-        _require(not isinstance(value, bool | np.bool_), name, "an integer", value)
-        return operator.index(value)
-    except TypeError:
-        raise ParameterError(f"{name} must be an integer. Received: {name}={value!r}") from None
-
-
-def _number(name: str, value: Any) -> float:
-    ok = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    _require(ok and not math.isnan(value), name, "a number", value)
-    return float(value)
+        return filter_points(self)[1:-1]

@@ -15,7 +15,8 @@ import numpy.typing as npt
 import scipy.fft
 
 from cepscope.features import MfccSpec, mfcc_to_log_mel
-from cepscope.invert.stft import analysis_window
+from cepscope.features.filterbank import mel_filters
+from cepscope.features.framing import analysis_window
 
 Array = npt.NDArray[Any]
 
@@ -31,11 +32,12 @@ class Bands:
     spread : array [shape=(n_mels, bins)]
         Hat functions of the same bands whose columns sum to 1: take one value a band to one value a bin.
     area_db : array [shape=(n_mels,)]
-        Sum of each filter's weights in dB: its level when every bin has power 1.
+        Level of each filter in dB when every bin of the sound has power 1, before the sound is pre-emphasised: without
+        that the sum of its weights. 0 for a filter that holds no bin.
     dct : array [shape=(n_mfcc, n_mels)]
         Orthonormal DCT-II, the rows of the orders kept.
     lifter : array [shape=(n_mfcc,)]
-        Factor of each coefficient: its lifter, and ln(10)/10 where logarithms are natural.
+        Factor of each coefficient: ``spec.coefficient_gains()``.
     """
 
     weights: Array
@@ -48,19 +50,18 @@ class Bands:
 @lru_cache(maxsize=32)
 def mel_bands(spec: MfccSpec, dtype: str = "float32") -> Bands:
     """Return the constants of a front end, computed once."""
-    import librosa
-
-    weights = librosa.filters.mel(
-        sr=spec.sr, n_fft=spec.n_fft, n_mels=spec.n_mels, fmin=spec.fmin, fmax=spec.fmax, htk=spec.htk
-    ).astype(np.float64)
-    hats = weights / weights.max(axis=1, keepdims=True)  # peak 1 whatever the area normalisation
+    weights = mel_filters(spec).toarray()
+    highest = weights.max(axis=1, keepdims=True)
+    hats = weights / np.where(highest > 0, highest, 1)  # peak 1 whatever the area normalisation
     cover = hats.sum(axis=0)
     covered = np.flatnonzero(cover > 1e-6)
     spread = hats / np.maximum(cover, 1e-6)
     # bins that no filter sees (0 Hz, Nyquist, beyond fmin and fmax) go with the nearest one seen
     nearest = covered[np.abs(np.arange(cover.size)[:, None] - covered).argmin(axis=1)]
     dct = scipy.fft.dct(np.eye(spec.n_mels), axis=0, norm="ortho")[spec.orders]
-    area_db = 10 * np.log10(weights.sum(axis=1))
+    emphasis = np.abs(1 - spec.preemphasis * np.exp(-1j * np.linspace(0, np.pi, cover.size)))  # (bins,)
+    area = (weights * emphasis**spec.power).sum(axis=1)
+    area_db = 20 / spec.power * np.log10(np.where(area > 0, area, 1))
     constants = (weights, spread[:, nearest], area_db, dct, spec.coefficient_gains())
     arrays = [np.array(a, dtype=dtype, order="C") for a in constants]
     for array in arrays:
@@ -84,10 +85,11 @@ def log_mel_to_envelope(log_mel: Array, spec: MfccSpec, *, span_db: float = 120.
     -------
     array [shape=(..., n_fft // 2 + 1, frames)]
         dB relative to white noise of power 1 (per sample), so 0 dB everywhere is the spectrum of unit noise. A filter's
-        level is divided by its area, which takes slaney's and HTK's scales to the same envelope.
+        level is divided by its area, the window's power and pre-emphasis, which takes all front ends to the same
+        envelope: that of the sound in [-1, 1].
     """
     bands = mel_bands(spec, "float64")
-    window_db = 10 * np.log10(np.sum(analysis_window(spec, "float64") ** 2))
+    window_db = 10 * np.log10(np.sum(analysis_window(spec) ** 2))
     top = log_mel.max(axis=(-2, -1), keepdims=True)
     density = np.maximum(log_mel, top - span_db) - bands.area_db[:, None] - window_db
     envelope: Array = bands.spread.T @ density

@@ -79,7 +79,7 @@ def pulse_times(f0: Array, spec: MfccSpec, samples: int, *, rng: np.random.Gener
         Times in samples, fractional, rising, within the sound.
     """
     wobble = np.asarray(f0, np.float64) * (1 + jitter * rng.standard_normal(len(f0)))
-    frequency = np.interp(np.arange(samples), np.arange(len(f0)) * spec.hop, np.clip(wobble, 20.0, spec.sr / 4))
+    frequency = np.interp(np.arange(samples), spec.times(len(f0)) * spec.sr, np.clip(wobble, 20.0, spec.sr / 4))
     phase = np.cumsum(frequency) / spec.sr  # in periods
     whole = np.arange(1, int(phase[-1]) + 1) if samples else np.zeros(0)
     return np.interp(whole, phase, np.arange(samples)) if samples else whole

@@ -159,7 +159,8 @@ def largest_mel_power(spec: MfccSpec, *, peak: float = 1.0) -> Array:
     that its filter gathers under both, the bins of its largest weights filled first. A bin alone: with the best phase,
     ``|X_k| = sum_n v_n y_n cos(phase - 2 pi k n/n_fft)``, at most the longest ``sum_n +-v_n exp(2 pi i k n/n_fft)``;
     its signs are those of a half-plane, so sorting by angle finds it. All together, by Parseval, over both halves of
-    the spectrum: ``sum_k |X_k|^2 <= n_fft sum_n v_n^2``.
+    the spectrum: ``sum_k |X_k|^2 <= n_fft sum_n v_n^2``. Taking the mean out can double a frame's peak, pre-emphasis
+    make it 1 + factor times as large; filters of magnitudes have ``(sum w |X|)^2 <= sum w sum w |X|^2``.
     """
     if not 0 < peak < np.inf:
         raise ParameterError(f"peak must be a positive number. Received: {peak!r}")
@@ -183,6 +184,9 @@ def _unit_mel_power(spec: MfccSpec) -> Array:
         order = np.argsort(-row, kind="stable")
         filled = np.minimum(np.cumsum(most[order]), in_all)
         power[band] = row[order] @ np.diff(filled, prepend=0.0)
+    power *= ((1 + spec.preemphasis) * (2 if spec.remove_dc else 1)) ** 2
+    if spec.power == 1:
+        power *= weights.sum(axis=1)
     power.flags.writeable = False
     return power
 

@@ -8,7 +8,7 @@ extraction will see.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -34,8 +34,8 @@ Progress = Callable[[int, int], None]
 Method = Literal["accurate", "fast", "neutral", "librosa"]
 
 PEAK = 0.89  # of exported sounds, -1 dB of full scale: leaves room for the player's own filters
-EDGE = 6  # frames that a pattern is continued by on both sides: patterns end abruptly, voices do not
 LOWEST_PITCH = 20.0  # Hz
+ENOUGH = 0.006  # relative error: `invert` stops there
 HIGHEST = 1e9  # peak at the level that a pattern asks for; its MFCC stay within float32
 
 
@@ -47,8 +47,10 @@ class Recipe:
     ----------
     voice : bool
         Whether a voice speaks the first sound; otherwise Griffin-Lim finds phases for it.
+    edge : int
+        Frames that a pattern is continued by on both sides at first: patterns end abruptly, voices do not.
     wide : int
-        Steps of `match` while the pattern's edges are continued.
+        Steps of `match` on the pattern so continued.
     iterations : int
         Steps of `match` on the pattern itself.
     refine_steps : int
@@ -56,15 +58,16 @@ class Recipe:
     """
 
     voice: bool
+    edge: int
     wide: int
     iterations: int
     refine_steps: int
 
 
 RECIPES: dict[str, Recipe] = {
-    "accurate": Recipe(voice=True, wide=4, iterations=9, refine_steps=30),
-    "fast": Recipe(voice=True, wide=2, iterations=6, refine_steps=0),
-    "neutral": Recipe(voice=False, wide=4, iterations=9, refine_steps=30),
+    "accurate": Recipe(voice=True, edge=6, wide=3, iterations=15, refine_steps=30),
+    "fast": Recipe(voice=True, edge=3, wide=1, iterations=6, refine_steps=0),
+    "neutral": Recipe(voice=False, edge=6, wide=3, iterations=15, refine_steps=30),
 }
 METHODS: tuple[Method, ...] = ("accurate", "fast", "neutral", "librosa")
 
@@ -95,8 +98,8 @@ class _Way:
     def recipe(self) -> Recipe:
         """The method's, with the steps that were asked for."""
         own = RECIPES[self.method]
-        return Recipe(
-            voice=own.voice,
+        return replace(
+            own,
             wide=own.wide if self.iterations is None else min(own.wide, self.iterations),
             iterations=own.iterations if self.iterations is None else self.iterations,
             refine_steps=own.refine_steps if self.refine_steps is None else self.refine_steps,
@@ -242,7 +245,7 @@ def _sound(
     if way.method == "librosa":
         return at_level(librosa_sound(target, spec, rng=rng), way.level)
     recipe = way.recipe
-    edges = (EDGE, EDGE)
+    edges = (recipe.edge, recipe.edge)
     aim = reachable(target, spec, level=way.level)
     wide = np.pad(aim, ((0, 0), edges), mode="edge")
     resolved = resolves_harmonics(spec)
@@ -256,9 +259,9 @@ def _sound(
         f0=None if f0 is None else np.pad(f0, edges, mode="edge"),
     )
     sound, _ = match(sound, wide, spec, iterations=recipe.wide, level="free")
-    sound = sound[EDGE * spec.hop : EDGE * spec.hop + samples]
-    sound, _ = match(sound, aim, spec, iterations=recipe.iterations, level=way.level)
-    return refine(sound, target, spec, steps=recipe.refine_steps, level=way.level, phases=resolved)
+    sound = sound[recipe.edge * spec.hop :][:samples]
+    sound, _ = match(sound, aim, spec, iterations=recipe.iterations, level=way.level, enough=ENOUGH)
+    return refine(sound, target, spec, steps=recipe.refine_steps, level=way.level, phases=resolved, enough=ENOUGH)
 
 
 def _is_silent(target: npt.NDArray[np.float64], spec: MfccSpec) -> bool:

@@ -22,7 +22,7 @@ from cepscope.audio import condition
 from cepscope.errors import DataError, ParameterError
 from cepscope.features import MfccSpec, mfcc_to_log_mel
 from cepscope.invert.envelope import mel_bands
-from cepscope.invert.stft import Inverse, stft
+from cepscope.invert.stft import Inverse, spare, stft
 
 Array = npt.NDArray[Any]
 Level = Literal["free", "full_scale"]
@@ -46,9 +46,18 @@ def at_level(y: Array, level: Level) -> Array:
 
 def mel_power(y: Array, spec: MfccSpec) -> Array:
     """Return the mel power [shape=(..., n_mels, frames)] of a sound [shape=(..., samples)], in its precision."""
-    X = stft(y, spec)
-    power: Array = mel_bands(spec, y.dtype.name).weights @ (X.real**2 + X.imag**2)
-    return power
+    return spectrum_to_mel(stft(y, spec), spec)
+
+
+def spectrum_to_mel(X: Array, spec: MfccSpec) -> Array:
+    """Return the mel power [shape=(..., n_mels, frames)] of a transform [shape=(..., n_fft // 2 + 1, frames)].
+
+    A front end that filters magnitudes has the square of their sum as its power.
+    """
+    power = X.real**2 + X.imag**2
+    weights = mel_bands(spec, power.dtype.name).weights
+    found: Array = weights @ power if spec.power == 2 else (weights @ np.sqrt(power)) ** 2
+    return found
 
 
 def power_to_db(M: Array, spec: MfccSpec) -> Array:
@@ -92,6 +101,7 @@ def match(
     limit_db: float = 20.0,
     weighting: float = 1.0,
     acceleration: float = 2.0,
+    enough: float = 0.0,
 ) -> tuple[Array, Array]:
     """Project a sound onto those that have the wanted MFCC, `iterations` times, and keep the best.
 
@@ -112,41 +122,53 @@ def match(
         0: all frames count alike where they overlap; 1: by the inverse of the power that the pattern asks for.
     acceleration : float
         Longest step of a frame; 1 for none longer than the projection's own. Beyond 2 it is no faster.
+    enough : float
+        Relative error (of the unliftered coefficients) to stop at.
 
     Returns
     -------
     y : array [shape=(samples,)]
         float32, the best of all iterations, at the level compared.
-    errors : array [shape=(iterations + 1,)]
+    errors : array [shape=(steps + 1,)]
         Euclidean distance of the (unliftered) coefficients before each iteration and after the last.
 
     Raises
     ------
+    ParameterError
+        If `weighting` is negative or `acceleration` below 1.
     DataError
         If sound and pattern differ in frames.
     """
+    if weighting < 0 or acceleration < 1:
+        raise ParameterError(
+            f"weighting must be at least 0, acceleration at least 1. Received: {weighting} and {acceleration}"
+        )
     y = np.asarray(y, np.float32)
-    if 1 + y.shape[-1] // spec.hop != C.shape[-1]:
-        raise DataError(f"The sound has {1 + y.shape[-1] // spec.hop} frames. Expected {C.shape[-1]}, the pattern's.")
+    frames = spec.frames_of(y.shape[-1])
+    if frames != C.shape[-1]:
+        raise DataError(f"The sound has {frames} frames. Expected {C.shape[-1]}, the pattern's.")
     bands = mel_bands(spec)
     wanted = (C / bands.lifter[:, None]).astype(np.float32)
     least = np.float32(10 * np.log10(spec.floor) - 30)  # a band this far below the floor is not made quieter still
     asked = mfcc_to_log_mel(C, spec)
     # a band louder than this would hide, by top_db, levels that the pattern asks for
-    most = np.float32(min(LOUDEST_DB, max(asked.max(), asked.min() + spec.top_db)))
-    inverse = Inverse(spec, y.shape[-1], weights=frame_weights(C, spec, weighting))
+    most = np.float32(min(LOUDEST_DB + 20 * np.log10(spec.scale), max(asked.max(), asked.min() + spec.top_db)))
+    every = spare(spec)
+    spread = np.ascontiguousarray(bands.spread[:, ::every]) * PER_DB
+    inverse = Inverse(spec, y.shape[-1], weights=frame_weights(C, spec, weighting), every=every)
+    goal = enough * error_scale(wanted.astype(np.float64))
     relax, before = np.ones(C.shape[-1], np.float32), None
     errors = np.full(iterations + 1, np.inf)
     sound = best = at_level(y, level)
     for step in range(iterations + 1):
         X = stft(sound, spec)
-        M = bands.weights @ (X.real**2 + X.imag**2)  # (n_mels, frames)
+        M = spectrum_to_mel(X, spec)  # (n_mels, frames)
         now = 10 * np.log10(np.maximum(M, np.float32(1e-30)))
         residual = wanted - bands.dct @ limited(now, spec)
         errors[step] = np.linalg.norm(residual.ravel().astype(np.float64))
         if errors[step] <= errors.min():
             best = sound
-        if step == iterations:
+        if step == iterations or errors[step] <= goal:
             break
         if acceleration > 1:
             relax = _relaxed(relax, residual, before, acceleration)
@@ -155,9 +177,9 @@ def match(
         change = bands.dct.T @ residual
         np.maximum(change, np.clip(least - now, -limit_db, 0), out=change)
         np.minimum(change, np.clip(most - now, -limit_db, limit_db), out=change)
-        X *= np.exp((change.T @ bands.spread * PER_DB).T)  # in the memory order of X: (bins, frames), bins together
-        sound = at_level(inverse(X), level)
-    return best, errors
+        gain = np.exp(change.T @ spread).T  # in the memory order of X: (bins, frames), bins together
+        sound = at_level(inverse(X[::every] * gain), level)
+    return best, errors[: step + 1]
 
 
 def frame_weights(C: Array, spec: MfccSpec, weighting: float) -> Array:

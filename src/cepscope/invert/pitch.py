@@ -49,7 +49,7 @@ def track_pitch(y: npt.ArrayLike, spec: MfccSpec, *, lowest: float = 60.0, highe
     # frames of the track lie around the middle of the sound
     hop = max(1, round(HOP_SECONDS * spec.sr))
     times = sound.shape[-1] / 2 + (np.arange(len(f0)) - (len(f0) - 1) / 2) * hop
-    wanted = np.arange(spec.frames_of(sound.shape[-1])) * spec.hop
+    wanted = spec.times(spec.frames_of(sound.shape[-1])) * spec.sr
     nearest = np.abs(wanted[:, None] - times).argmin(axis=1)
     found: Array = f0[nearest]
     return found

@@ -8,6 +8,7 @@ also depend on how the phases of neighbouring bands and frames fit together: the
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,13 @@ import scipy.optimize
 
 from cepscope.features import MfccSpec
 from cepscope.invert.envelope import mel_bands
-from cepscope.invert.matching import Level, at_level, error_scale, frame_weights
-from cepscope.invert.stft import Inverse, stft, stft_adjoint
+from cepscope.invert.matching import Level, at_level, error_scale, frame_weights, spectrum_to_mel
+from cepscope.invert.stft import Inverse, spare, stft, stft_adjoint
 
 Array = npt.NDArray[Any]
 
 MOST_DB = 60.0  # of one gain: a line search on an unnatural pattern can try far more
 TURN = 0.35  # radians that count as much as 1 dB: phases have farther to go
-ENOUGH = 0.004  # relative error that no ear and no network tells from none
 
 
 def gain_loss(
@@ -41,8 +41,9 @@ def gain_loss(
     ----------
     gains : array [shape=(n_mels, frames)]
         dB; the imaginary part, of complex gains, is the phase in radians.
-    X0 : complex array [shape=(n_fft // 2 + 1, frames)]
-        Transform of the sound before the gains. Its precision (complex64 or complex128) is that of the computation.
+    X0 : complex array [shape=(bins, frames)]
+        Transform of the sound before the gains, of the bins that `inverse` takes. Its precision (complex64 or
+        complex128) is that of the computation.
     C : array [shape=(n_mfcc, frames)]
         Wanted MFCC.
     spec : MfccSpec
@@ -58,20 +59,18 @@ def gain_loss(
         Complex where the gains are: its imaginary part is dE/dphase.
     """
     dtype = X0.real.dtype
-    bands = mel_bands(spec, dtype.name)
-    per_db = dtype.type(np.log(10) / 20)
-    spread_db = (gains.real.T.astype(dtype) @ bands.spread).T  # (bins, frames), in the memory order of X0
-    Z = X0 * np.exp(np.clip(spread_db, -MOST_DB, MOST_DB) * per_db)
-    if np.iscomplexobj(gains):
-        Z *= np.exp(1j * (gains.imag.T.astype(dtype) @ bands.spread).T)
+    bands, spread = mel_bands(spec, dtype.name), _spread(spec, inverse.every, dtype.name)
+    Z = apply_gains(gains, X0, spread)
     y = inverse(Z)
     u = y - y.mean(dtype=np.float64).astype(dtype)
-    top = int(np.abs(u).argmax())
-    peak = np.abs(u[top]) if level == "full_scale" and u[top] != 0 else dtype.type(1)
+    top, peak = 0, dtype.type(1)
+    if level == "full_scale":
+        top = int(np.abs(u).argmax())
+        peak = np.abs(u[top]) or peak
     z = u / peak
 
     X = stft(z, spec)
-    M = bands.weights @ (X.real**2 + X.imag**2)
+    M = spectrum_to_mel(X, spec)
     L = 10 * np.log10(np.maximum(M, dtype.type(spec.floor)))
     lowest = L.max() - spec.top_db
     residual = bands.dct @ np.maximum(L, lowest) - (C / bands.lifter[:, None]).astype(dtype)
@@ -83,18 +82,43 @@ def gain_loss(
         g.flat[L.argmax()] += g[limited].sum()
         g[limited] = 0
     g = np.where(spec.floor < M, g * dtype.type(10 / np.log(10)) / np.maximum(M, dtype.type(spec.floor)), 0)
-    g = stft_adjoint((2 * g.T @ bands.weights).T * X, spec, inverse.samples)  # dE/dz
+    if spec.power == 2:
+        G = (2 * (g.T @ bands.weights)).T * X
+    else:  # M = (sum of weighted magnitudes)^2
+        G = ((2 * np.sqrt(M) * g).T @ bands.weights).T * X / np.maximum(np.abs(X), dtype.type(1e-20))
+    g = stft_adjoint(G, spec, inverse.samples)  # dE/dz
     if level == "full_scale":  # z = u / |u[top]|
         slope = np.sign(u[top]) * np.dot(g, z)
         g[top] -= slope
         g = g / peak
     g = g - g.mean(dtype=np.float64).astype(dtype)  # dE/dy, through u = y - mean
     V = inverse.adjoint(g)
-    turned = V * Z.conj()  # real part: along the bin's own direction, imaginary part: across it
-    gradient = bands.spread @ (turned.real * ((np.abs(spread_db) < MOST_DB) * per_db))
+    per_db = dtype.type(np.log(10) / 20)
+    along = (V.real * Z.real + V.imag * Z.imag) * per_db  # (bins, frames), in the memory order of X0
+    if np.abs(gains.real).max() >= MOST_DB:
+        along = along * (np.abs(gains.real.T.astype(dtype) @ spread) < MOST_DB).T
+    gradient = (along.T @ spread.T).T
     if np.iscomplexobj(gains):
-        gradient = gradient + 1j * (bands.spread @ turned.imag)
+        across = V.imag * Z.real - V.real * Z.imag
+        gradient = gradient + 1j * (across.T @ spread.T).T
     return loss, gradient
+
+
+def apply_gains(gains: Array, X0: Array, spread: Array) -> Array:
+    """Return a transform [shape=(bins, frames)] under band gains [shape=(n_mels, frames)]; see `gain_loss`."""
+    dtype = X0.real.dtype
+    spread_db = gains.real.T.astype(dtype) @ spread  # (frames, bins)
+    exponent = np.clip(spread_db, -MOST_DB, MOST_DB) * dtype.type(np.log(10) / 20)
+    if np.iscomplexobj(gains):
+        exponent = exponent + 1j * (gains.imag.T.astype(dtype) @ spread)
+    found: Array = X0 * np.exp(exponent).T
+    return found
+
+
+@lru_cache(maxsize=16)
+def _spread(spec: MfccSpec, every: int, dtype: str) -> Array:
+    """Return the spread of bands over each so-many-th bin [shape=(n_mels, bins)]."""
+    return np.ascontiguousarray(mel_bands(spec, dtype).spread[:, ::every])
 
 
 def refine(
@@ -106,7 +130,7 @@ def refine(
     level: Level = "full_scale",
     phases: bool = False,
     weighting: float = 1.0,
-    enough: float = ENOUGH,
+    enough: float = 0.0,
     memory: int = 8,
 ) -> Array:
     """Bring a sound's MFCC closer to a pattern by L-BFGS.
@@ -138,8 +162,9 @@ def refine(
     y = at_level(np.asarray(y, np.float32), level)
     if steps <= 0 or not np.any(y):
         return y
-    X0 = stft(y, spec)
-    inverse = Inverse(spec, y.shape[-1], weights=frame_weights(C, spec, weighting))
+    every = spare(spec)
+    X0 = stft(y, spec)[::every]
+    inverse = Inverse(spec, y.shape[-1], weights=frame_weights(C, spec, weighting), every=every)
     shape = (spec.n_mels, X0.shape[-1])
     wanted = C / mel_bands(spec, "float64").lifter[:, None]
     goal = 0.5 * (enough * error_scale(wanted)) ** 2
@@ -170,8 +195,4 @@ def refine(
     )
     if not np.isfinite(lowest):
         return y
-    spread = mel_bands(spec).spread.T
-    Z = X0 * 10 ** (np.clip(spread @ best.real.astype(np.float32), -MOST_DB, MOST_DB) / np.float32(20))
-    if phases:
-        Z *= np.exp(1j * (spread @ best.imag.astype(np.float32)))
-    return at_level(inverse(Z), level)
+    return at_level(inverse(apply_gains(best, X0, _spread(spec, every, "float32"))), level)

@@ -41,16 +41,18 @@ def mel_to_spectrum(log_mel: Array, spec: MfccSpec, *, iterations: int = 5) -> A
     array [shape=(n_fft // 2 + 1, frames)]
         float32, the magnitude of `stft`.
     """
-    bands = mel_bands(spec)
     top = float(log_mel.max())
     window_db = 10 * np.log10(np.sum(analysis_window(spec, "float64") ** 2))
     envelope = log_mel_to_envelope(log_mel - top, spec) + window_db
-    power = (10 ** (envelope / 10)).astype(np.float32)
-    wanted = (10 ** (np.maximum(log_mel - top, -120.0) / 10)).astype(np.float32)
-    cover = bands.weights.sum(axis=0)[:, None]  # (bins, 1)
+    # what the filters add up: powers, or magnitudes; of the sound before it is pre-emphasised
+    content = (10 ** (envelope * spec.power / 20)).astype(np.float32)
+    wanted = (10 ** (np.maximum(log_mel - top, -120.0) * spec.power / 20)).astype(np.float32)
+    emphasis = np.abs(1 - spec.preemphasis * np.exp(-1j * np.linspace(0, np.pi, len(content))))
+    weights = mel_bands(spec).weights * (emphasis**spec.power).astype(np.float32)
+    cover = weights.sum(axis=0)[:, None]  # (bins, 1)
     seen = cover > LEAST
     for _ in range(iterations):
-        ratio = wanted / np.maximum(bands.weights @ power, np.float32(LEAST))
-        power *= np.where(seen, bands.weights.T @ ratio / np.maximum(cover, np.float32(LEAST)), 1)
-    magnitude: Array = np.sqrt(power) * np.float32(10 ** (top / 20))
+        ratio = wanted / np.maximum(weights @ content, np.float32(LEAST))
+        content *= np.where(seen, weights.T @ ratio / np.maximum(cover, np.float32(LEAST)), 1)
+    magnitude: Array = content ** np.float32(1 / spec.power) * np.float32(10 ** (top / 20))
     return magnitude

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cepscope.errors import ParameterError
 from cepscope.features import MfccSpec, mfcc_to_log_mel
 from cepscope.invert.envelope import log_mel_to_envelope, mel_bands
 from cepscope.invert.excitation import Excitation, excite
@@ -25,6 +27,18 @@ FloatArray = npt.NDArray[np.float32]
 LOUDEST = 100.0  # dB of mel power that synthesis starts from at most; unnatural patterns ask for hundreds
 NEXT_TO_NOTHING = 0.02  # relative error; recordings stay below it, patterns that no one can say are far above
 RESOLVED = 160.0  # Hz: coefficients that tell ripples this narrow from each other see the harmonics of a voice
+
+LIBROSAS = {
+    "window": "hann",
+    "periodic": True,
+    "padding": "zeros",
+    "scale": 1.0,
+    "remove_dc": False,
+    "power": 2,
+    "preemphasis": 0.0,
+    "cepstra": "librosa",
+    "warp": 1.0,
+}  # what librosa's inverse takes for granted
 
 
 def resolves_harmonics(spec: MfccSpec) -> bool:
@@ -66,9 +80,10 @@ def start_sound(
     samples = sound_length(C.shape[-1], spec)
     log_mel = mfcc_to_log_mel(C, spec).astype(np.float64)
     top = log_mel.max()
-    log_mel += np.clip(top, -LOUDEST, LOUDEST) - top
+    log_mel += np.clip(top, -LOUDEST, LOUDEST + 20 * np.log10(spec.scale)) - top
     if not voice:
-        return griffin_lim(mel_to_spectrum(log_mel, spec), spec, samples, rng=rng)
+        plain = replace(spec, preemphasis=0.0, remove_dc=False)  # the spectrum found is that of the sound itself
+        return griffin_lim(mel_to_spectrum(log_mel, spec), plain, samples, rng=rng)
     contour, voiced = excite(C, spec, excitation=excitation, pitch=pitch, f0=f0)
     measured = {} if f0 is None else {"jitter": 0.0, "breath": 0.01}  # a measured contour has its own jitter
     return synthesize_voiced(log_mel_to_envelope(log_mel, spec), contour, voiced, spec, samples, rng=rng, **measured)
@@ -78,6 +93,11 @@ def librosa_sound(C: npt.ArrayLike, spec: MfccSpec, *, rng: np.random.Generator)
     """Chain librosa's inverse steps, seeded (its mfcc_to_audio lets no seed through), within the range of floats."""
     import librosa
 
+    if librosa_refuses := [name for name, value in LIBROSAS.items() if getattr(spec, name) != value]:
+        raise ParameterError(
+            f"method librosa knows no other {', '.join(librosa_refuses)} than librosa's own. "
+            "Received another front end; take accurate, fast or neutral"
+        )
     C = np.asarray(C, np.float32)
     mel = librosa.db_to_power(np.clip(mfcc_to_log_mel(C, spec), -LOUDEST, LOUDEST))
     magnitude = librosa.feature.inverse.mel_to_stft(

@@ -22,7 +22,7 @@ import scipy.fft
 from cepscope.features import MfccSpec
 from cepscope.invert.excitation import pulse_times
 from cepscope.invert.matching import PER_DB
-from cepscope.invert.stft import istft, stft
+from cepscope.invert.stft import istft, spare, stft
 
 Array = npt.NDArray[Any]
 
@@ -94,10 +94,9 @@ def synthesize_voiced(
     array [shape=(samples,)]
         float32; its level is what the envelope says, not normalised.
     """
-    n_fft, frames = spec.n_fft, envelope.shape[-1]
-    while n_fft % 4 == 0 and n_fft // 2 >= spec.win:  # beyond the window there is only padding
-        n_fft //= 2
-    envelope, spec = envelope[:: spec.n_fft // n_fft], replace(spec, n_fft=n_fft)
+    every, frames = spare(spec), envelope.shape[-1]
+    n_fft = spec.n_fft // every
+    envelope, spec = envelope[::every], replace(spec, n_fft=n_fft)
     log_amplitude = envelope.T.astype(np.float32) * PER_DB  # (frames, bins)
     bins = np.arange(log_amplitude.shape[-1], dtype=np.float32)
     above = 1 / (1 + np.exp(-(bins * spec.sr / n_fft - voiced_hz) / 200.0))
@@ -109,7 +108,7 @@ def synthesize_voiced(
     y[:samples] = istft(noise, spec, samples)
 
     times = pulse_times(f0, spec, samples, rng=rng, jitter=jitter)
-    frame = np.clip(times / spec.hop, 0, frames - 1)
+    frame = np.clip((times - spec.times(1)[0] * spec.sr) / spec.hop, 0, frames - 1)
     strength = np.interp(frame, np.arange(frames), voiced)
     times, frame, strength = (a[strength > LEAST_STRENGTH] for a in (times, frame, strength))
     if not times.size:

@@ -42,11 +42,12 @@ class Stage:
     run: Callable[[Context], list[Path]]
 
 
+READING = ("corpus", "layout", "label", "split", "margin", "strict", "features")
 STAGES = (
-    Stage("extract", (), ("corpus", "strict", "features"), ("corpora", "features", "audio"), stages.run_extract),
+    Stage("extract", (), READING, ("corpora", "features", "audio"), stages.run_extract),
     Stage("train", ("extract",), ("model", "train"), ("models",), stages.run_train),
     Stage("maximize", ("extract", "train"), ("maximize",), ("maximize", "models", "features"), stages.run_maximize),
-    Stage("invert", ("maximize",), ("invert",), ("invert", "features"), stages.run_invert),
+    Stage("invert", ("extract", "maximize"), ("invert",), ("invert", "features"), stages.run_invert),
     Stage(
         "probe",
         ("extract", "train", "maximize", "invert"),
@@ -228,9 +229,10 @@ def _own(stage: Stage, values: dict[str, Any]) -> dict[str, Any]:
 def _corpus_sums(context: Context) -> dict[str, str]:
     """Return the checksum of every clip, with what is said of it."""
     corpus = context.corpus
+    sums = {path: sha256(path) for path in dict.fromkeys(clip.path for clip in corpus.clips)}  # stretches share files
     return {
         corpus.relative(clip): fingerprint(
-            content=sha256(clip.path), label=clip.label, speaker=clip.speaker, split=clip.split
+            content=sums[clip.path], label=clip.label, speaker=clip.speaker, split=clip.split
         )
         for clip in corpus.clips
     }

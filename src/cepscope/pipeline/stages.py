@@ -23,6 +23,7 @@ from cepscope.atomic import atomic_path, load_npz, save_npz, write_text
 from cepscope.audio import read_audio
 from cepscope.config import RunConfig
 from cepscope.corpora import Corpus, Patches, extract, load_corpus
+from cepscope.corpora.stretches import sound_rate
 from cepscope.errors import DataError
 from cepscope.features import Scaling, load_scaling
 from cepscope.pipeline.foreign import read_source, relabelled, run_import
@@ -44,7 +45,7 @@ class Context:
     @cached_property
     def corpus(self) -> Corpus:
         """The recordings."""
-        return load_corpus(self.config.corpus, seed=self.config.seed)
+        return load_corpus(self.config.corpus, **self.config.reading())
 
     @cached_property
     def patches(self) -> Patches:
@@ -80,7 +81,7 @@ def corpus_rate(corpus: Corpus) -> int:
     """Return the sampling rate in Hz of the corpus's first readable clip."""
     for clip in corpus.clips:
         try:
-            return read_audio(clip.path)[1]
+            return sound_rate(clip.path)
         except DataError:
             continue
     raise DataError(f"No clip of {corpus.root} can be read; expected WAV, FLAC, Ogg or MP3.")
