@@ -160,7 +160,7 @@ def judged(
     start = time.perf_counter()
 
     def measured(patterns: Any, opposites: Any) -> dict[str, Any]:
-        sounds = invert(patterns, **config.invert.model_dump())
+        sounds = invert(patterns, **config.invert.arguments())
         return summarise(model, patches, patterns, sounds, opposites=opposites, others=others)
 
     def shown(patterns: Any) -> dict[str, Any]:

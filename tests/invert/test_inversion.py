@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -134,6 +135,32 @@ def test_a_louder_pattern_shows_in_the_gain(fsdd: np.ndarray, narrow: MfccSpec) 
     assert one.gain[0] < 0.5
     assert one.relative_error[0] < 0.1 < one.normalised_error[0]
     assert np.abs(one.audio).max() == pytest.approx(PEAK, abs=1e-3)
+
+
+@pytest.mark.parametrize("gain", [0.03, 1.0, 30000.0])
+def test_patterns_of_any_level(gain: float, narrow: MfccSpec, shared_dir: Path) -> None:
+    """Far from full scale only the gain can bring a sound to its pattern, and it does."""
+    C = mfcc(np.float32(gain) * _spoken(shared_dir, "1_jackson_2", narrow), replace(narrow, floor=1e-10))
+    found = invert(C, replace(narrow, floor=1e-10))
+    assert found.relative_error[0] < 0.02
+    assert (found.normalised_error[0] < 0.02) == (gain == 1)
+
+
+def test_transforms_much_longer_than_the_window() -> None:
+    """More filters than a transform as short as the window could hold."""
+    spec = MfccSpec(sr=16000, n_fft=2048, n_mels=128, htk=True)
+    y = np.random.default_rng(0).standard_normal(16000).astype(np.float32) * np.hanning(16000).astype(np.float32)
+    assert invert(mfcc(condition(y), spec), spec).relative_error[0] < 0.1
+
+
+def test_levels_stay_within_what_the_front_end_takes() -> None:
+    spec = cs.front_end("kaldi")
+    C = np.zeros((13, 30))
+    C[0] = 600.0
+    for level in ("free", "full_scale"):
+        assert np.isfinite(invert(C, spec, level=level).relative_error[0])
+    with pytest.raises(DataError, match="longer than 200 samples"):
+        invert(np.zeros((40, 1)), cs.front_end("torchaudio"))
 
 
 def test_same_seed_same_bits_alone_or_among_others(fsdd: np.ndarray, narrow: MfccSpec, voiced: Sounds) -> None:

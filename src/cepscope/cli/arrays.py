@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from cepscope.cli.places import places_for, unused
 if TYPE_CHECKING:
     from cepscope.config import RunConfig
     from cepscope.features import MfccSpec
+
+RESERVED = ("spec", "path", "file")  # names that an npz's arrays can't have
 
 
 def extract_files(files: list[Path], features: Any, out: Path | None) -> Path:
@@ -35,7 +38,10 @@ def extract_files(files: list[Path], features: Any, out: Path | None) -> Path:
             spec = features.spec(rate)
         if rate != spec.sr:
             audio, _ = read_audio(file, sr=spec.sr)
-        name = file.stem if file.stem not in arrays else f"{file.stem}-{len(arrays)}"
+        name, count = file.stem, 1
+        while name in arrays or name in RESERVED:
+            count += 1
+            name = f"{file.stem}-{count}"
         arrays[name] = mfcc(audio, spec)
     assert spec is not None  # noqa: S101 (there is at least one file)
     save_npz(target, **arrays, spec=np.array(json.dumps(spec.to_dict())))
@@ -58,12 +64,13 @@ def invert_array(source: Path, settings: RunConfig, wishes: Wishes) -> list[str]
         [stem for stem, _ in named], wishes.out, single=source.with_suffix(".wav"), folder=source.with_suffix("")
     )
     samples = [spec.samples_of(target.mfcc.shape[-1]) for target in targets]
-    refuse_early(samples, [spec.sr], settings, wishes)
+    refuse_early(samples, [spec], settings, wishes)
     return invert_targets(
         targets,
         places,
         settings,
         wishes,
+        spec=spec,
         seconds=sum(samples) / spec.sr,
         title=f"{source.name}, from MFCC to sound",
     )
@@ -71,8 +78,10 @@ def invert_array(source: Path, settings: RunConfig, wishes: Wishes) -> list[str]
 
 def _named(name: str, values: Any, *, source: Path, spec: MfccSpec) -> list[tuple[str, Target]]:
     """Return the patterns in an array, each with the stem of its wav."""
-    from cepscope.errors import ParameterError
+    from cepscope.errors import DataError, ParameterError
 
+    if values.dtype.kind not in "fiu":
+        raise DataError(f"MFCC must be real numbers. Received: {name} of {source}, {values.dtype}")
     if values.ndim < 2 or values.shape[-2] != spec.n_mfcc or not values.size:
         raise ParameterError(
             f"MFCC must be (..., {spec.n_mfcc}, frames), none empty. Received: {name} of {source}, {values.shape}"
@@ -95,9 +104,14 @@ def _read_arrays(source: Path) -> tuple[dict[str, Any], MfccSpec | None]:
             if isinstance(loaded, np.ndarray):
                 return {source.stem: loaded}, None
             arrays = {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{source} can't be read as arrays of numbers: {error}") from error
-    spec = MfccSpec.from_dict(json.loads(str(arrays.pop("spec")))) if "spec" in arrays else None
+    spec = None
+    if "spec" in arrays:
+        try:
+            spec = MfccSpec.from_dict(json.loads(str(arrays.pop("spec"))))
+        except ValueError as error:  # JSON's
+            raise DataError(f"spec in {source} is no front end that cepscope wrote: {error}") from error
     if "mfcc" in arrays and arrays.keys() & {"units", "problems"}:  # patterns or features of a run
         arrays = {"mfcc": arrays["mfcc"]}
     if not arrays:

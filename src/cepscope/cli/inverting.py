@@ -93,20 +93,23 @@ class Target:
     f0: Any = None
 
 
-def page_place(places: Sequence[Path], out: Path | None) -> Path:
+def page_place(places: Sequence[Path]) -> Path:
     """Return where the page of methods goes: beside the sounds."""
     page = places[0].with_suffix(".html") if len(places) == 1 else places[0].parent / "comparison.html"
-    return page if out is not None else unused(page)
+    return unused(page)
 
 
-def methods_for(settings: RunConfig, wishes: Wishes) -> tuple[str, ...]:
-    """Return the methods to run: the one that was chosen, or all of them for a comparison."""
+def methods_for(settings: RunConfig, wishes: Wishes, spec: MfccSpec) -> tuple[str, ...]:
+    """Return the methods to run: the one that was chosen, or for a comparison all that know the front end."""
     from cepscope.invert.inversion import METHODS
+    from cepscope.invert.starting import librosa_refuses
 
-    return METHODS if wishes.compare else (settings.invert.method,)
+    if not wishes.compare:
+        return (settings.invert.method,)
+    return tuple(method for method in METHODS if method != "librosa" or not librosa_refuses(spec))
 
 
-def refuse_early(samples: Sequence[int], rates: Sequence[int], settings: RunConfig, wishes: Wishes) -> None:
+def refuse_early(samples: Sequence[int], specs: Sequence[MfccSpec], settings: RunConfig, wishes: Wishes) -> None:
     """Raise what can't end well before any sound is made: a loudness out of range, a page too large."""
     from cepscope.audio import at_loudness
 
@@ -114,9 +117,9 @@ def refuse_early(samples: Sequence[int], rates: Sequence[int], settings: RunConf
     if wishes.compare:
         from cepscope.report.comparison import LUFS, check_size
 
-        check_size([each * (1 + len(methods_for(settings, wishes))) for each in samples])
+        check_size([each * (1 + len(methods_for(settings, wishes, specs[0]))) for each in samples])
         wanted.append(LUFS)
-    for rate in set(rates):
+    for rate in {spec.sr for spec in specs}:
         for lufs in wanted:
             at_loudness([1.0], rate, lufs=lufs)  # what is refused of this is refused of any sound
 
@@ -127,6 +130,7 @@ def invert_targets(
     settings: RunConfig,
     wishes: Wishes,
     *,
+    spec: MfccSpec,
     seconds: float,
     title: str,
 ) -> list[str]:
@@ -140,6 +144,8 @@ def invert_targets(
         The wavs, one a target.
     settings : RunConfig
     wishes : Wishes
+    spec : MfccSpec
+        Front end of the first one; the others differ in nothing but the rate.
     seconds : float
         Length of all sounds.
     title : str
@@ -152,8 +158,8 @@ def invert_targets(
     """
     from cepscope.audio import write_wav
 
-    methods = methods_for(settings, wishes)
-    page = page_place(places, wishes.out) if wishes.compare else None
+    methods = methods_for(settings, wishes, spec)
+    page = page_place(places) if wishes.compare else None
     lines, items, errors = [], [], []
     with console.progress() as bars:
         made = make_sounds(targets, methods, settings, seconds=seconds, count=len(places), bars=bars)

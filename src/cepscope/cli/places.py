@@ -95,7 +95,7 @@ def places_for(names: Sequence[str], out: Path | None, *, single: Path, folder: 
     if into.exists() and not into.is_dir():
         raise DataError(f"{into} is a file: name a folder for {len(names)} sounds with --out.")
     places = [into / f"{stem}.wav" for stem in _distinct([name.replace("/", "-") for name in names])]
-    return places if out is not None else [unused(place) for place in places]
+    return [unused(place) for place in places]
 
 
 def refuse_sources(places: Sequence[Path], sources: Sequence[Path]) -> None:

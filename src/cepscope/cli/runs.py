@@ -30,7 +30,7 @@ def refuse_for_run(folder: Path, settings: RunConfig, wishes: Wishes, *, front_e
     if wishes.compare and (folder / "patterns" / "patterns.npz").is_file():
         targets = _targets(folder)
         samples = [one.spec.samples_of(one.mfcc.shape[-1]) for one in targets]
-        refuse_early(samples, [one.spec.sr for one in targets], settings, wishes)
+        refuse_early(samples, [one.spec for one in targets], settings, wishes)
 
 
 def lines_of_run(folder: Path, settings: RunConfig, wishes: Wishes) -> list[str]:
@@ -40,7 +40,7 @@ def lines_of_run(folder: Path, settings: RunConfig, wishes: Wishes) -> list[str]
     if wishes.compare:
         targets = _targets(folder)
         seconds = sum(one.spec.samples_of(one.mfcc.shape[-1]) / one.spec.sr for one in targets)
-        methods = methods_for(settings, wishes)
+        methods = methods_for(settings, wishes, targets[0].spec)
         with console.progress() as bars:
             made = list(make_sounds(targets, methods, settings, seconds=seconds, count=len(targets), bars=bars))
         title = f"Patterns of {folder.resolve().name}, from MFCC to sound"

@@ -41,13 +41,14 @@ def invert_recordings(source: Path, settings: RunConfig, wishes: Wishes) -> list
         folder=home,
     )
     refuse_sources(places, files)
-    samples, rates = zip(*((one.samples, one.spec.sr) for one in recordings), strict=True)
-    refuse_early(samples, rates, settings, wishes)
+    specs = [one.spec for one in recordings]
+    refuse_early([one.samples for one in recordings], specs, settings, wishes)
     return invert_targets(
         _targets(recordings, wishes),
         places,
         settings,
         wishes,
+        spec=specs[0],
         seconds=sum(one.samples / one.spec.sr for one in recordings),
         title=f"{source.name}, from MFCC to sound",
     )
@@ -57,18 +58,20 @@ def _readable(files: Sequence[Path], settings: RunConfig, *, strict: bool) -> li
     """Read all once, so that what can't be used is known before anything is made."""
     from cepscope.audio import read_audio
     from cepscope.errors import CepscopeWarning, DataError
+    from cepscope.features.framing import check_length
 
     found = []
     for path in files:
         try:
             audio, rate = read_audio(path)
+            sr = settings.features.sr or rate
+            spec = settings.features.model_copy(update={"sr": sr}).spec(sr)
+            check_length(round(len(audio) * sr / rate), spec)
         except DataError as error:
             if strict:
                 raise
             warnings.warn(f"skipped {path.name}: {str(error).replace(str(path), path.name)}", CepscopeWarning, 2)
             continue
-        sr = settings.features.sr or rate
-        spec = settings.features.model_copy(update={"sr": sr}).spec(sr)
         found.append(_Recording(path, spec, round(len(audio) * sr / rate)))
     if not found:
         raise DataError(f"None of the {len(files)} sounds in {files[0].parent} can be read.")

@@ -119,7 +119,10 @@ def nearest_log_mel(C: npt.ArrayLike, spec: MfccSpec, *, level: Level = "free") 
     A, b = bands.dct * (bands.lifter / scale)[:, None], given.T / scale
     L = (given.T / bands.lifter) @ bands.dct  # (frames, n_mels)
     floor, top_db = 10 * np.log10(spec.floor), max(spec.top_db, NARROWEST)
-    ceiling = np.maximum(10 * np.log10(largest_mel_power(spec, peak=PEAKS[level])), floor + NARROWEST)
+    ceiling = np.maximum(
+        10 * np.log10(largest_mel_power(spec, peak=PEAKS[level] / (1.0 if level == "full_scale" else spec.scale))),
+        floor + NARROWEST,
+    )
     ceiling = np.maximum(ceiling, ceiling.max() - top_db)
     inside = (np.clip(L, floor, ceiling) == L).all(axis=1)
     if ceiling.max() - top_db > floor:  # else it never acts

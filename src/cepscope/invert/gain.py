@@ -26,6 +26,7 @@ def best_gain_db(y: npt.ArrayLike, C: npt.ArrayLike, spec: MfccSpec) -> float:
     bands = mel_bands(spec)
     L = 10 * np.log10(np.maximum(mel_power(np.asarray(y, np.float32), spec), np.float32(1e-30)))
     wanted = (np.asarray(C) / bands.lifter[:, None]).astype(np.float32)
+    floor_db = np.float32(10 * np.log10(spec.floor))
     mean_dct = float(bands.dct[0, 0])  # of the row of order 0
 
     def look(gain: float) -> tuple[float, float]:
@@ -33,7 +34,7 @@ def best_gain_db(y: npt.ArrayLike, C: npt.ArrayLike, spec: MfccSpec) -> float:
         shifted = L + np.float32(gain)
         heard = limited(shifted, spec)
         off = wanted - bands.dct @ heard
-        follow = bands.dct @ (heard <= shifted).astype(np.float32)  # the slope of the coefficients
+        follow = bands.dct @ (heard > floor_db).astype(np.float32)  # the slope of the coefficients
         power = float((follow * follow).sum())
         return float(np.linalg.norm(off)), float((off * follow).sum()) / power if power else 0.0
 

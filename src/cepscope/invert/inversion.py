@@ -20,6 +20,7 @@ from threadpoolctl import ThreadpoolController
 from cepscope.audio import condition
 from cepscope.errors import DataError, ParameterError
 from cepscope.features import MfccSpec, mfcc, mfcc_to_log_mel
+from cepscope.features.framing import check_length
 from cepscope.invert.excitation import EXCITATIONS, Excitation
 from cepscope.invert.gain import best_gain_db
 from cepscope.invert.matching import LARGEST, LEVELS, Level, at_level, match, relative_error
@@ -35,7 +36,9 @@ Method = Literal["accurate", "fast", "neutral", "librosa"]
 
 PEAK = 0.89  # of exported sounds, -1 dB of full scale: leaves room for the player's own filters
 LOWEST_PITCH = 20.0  # Hz
+FAR_DB = 10.0  # a pattern this far from full scale is matched at its own level
 ENOUGH = 0.006  # relative error: `invert` stops there
+LOUDEST_AUDIO = 1e12  # times the scale of samples: what the front end takes
 HIGHEST = 1e9  # peak at the level that a pattern asks for; its MFCC stay within float32
 
 
@@ -137,11 +140,12 @@ def invert(
         coefficients resolve the harmonics of a voice and `f0` is not given, all take the phases of Griffin-Lim: a
         made-up pitch would contradict them.
     level : {"full_scale", "free"}
-        Match what will be extracted from the sound at full scale, or at whatever level the pattern asks for.
+        Match what will be extracted from the sound at full scale, or at whatever level the pattern asks for. Patterns
+        more than 10 dB from full scale are matched at their own level in any case.
     excitation : {"predicted", "voiced", "whispered"}
         Of the voice: voiced where the pattern looks so, all voiced, or all noise.
     pitch : float, optional
-        Mean pitch of the voice, Hz; by default predicted from the pattern.
+        Mean pitch of the voice, Hz; by default predicted from the pattern. Methods without a voice have no use for it.
     f0 : array [shape=(..., frames)], optional
         Pitch contour of each pattern, Hz, 0 where unvoiced, as `track_pitch` finds it in a recording; in place of
         `excitation` and `pitch`.
@@ -163,8 +167,8 @@ def invert(
     Returns
     -------
     Sounds
-        Each of ``(frames - 1) * hop`` samples (of one frame: ``hop - 1``), from which the front end extracts exactly
-        `frames` frames.
+        Each of ``sound_length(frames, spec)`` samples, ``(frames - 1) * hop`` where the front end pads the sound, from
+        which it extracts exactly `frames` frames.
 
     Raises
     ------
@@ -222,8 +226,9 @@ def _invert_one(
     with _threads().limit(limits=1):  # the number of BLAS threads shows in the last bits
         sound = _sound(target, f0, spec, way, np.random.default_rng(np.random.SeedSequence([way.seed, number])))
         full = condition(sound)
-        loudest = min(float(np.abs(sound).max()), HIGHEST) if way.level == "free" and full.any() else 1.0
-        gain = min(loudest * 10 ** (best_gain_db(full * np.float32(loudest), target, spec) / 20), HIGHEST)
+        highest = min(HIGHEST, LOUDEST_AUDIO / spec.scale)
+        loudest = min(float(np.abs(sound).max()), highest) if full.any() else 1.0
+        gain = min(loudest * 10 ** (best_gain_db(full * np.float32(loudest), target, spec) / 20), highest)
         own, at_full_scale = mfcc(np.stack([full * np.float32(gain), full]), spec)
         errors = relative_error(own, target), relative_error(at_full_scale, target)
         return full * np.float32(PEAK), PEAK / gain, *errors, own
@@ -260,8 +265,10 @@ def _sound(
     )
     sound, _ = match(sound, wide, spec, iterations=recipe.wide, level="free")
     sound = sound[recipe.edge * spec.hop :][:samples]
-    sound, _ = match(sound, aim, spec, iterations=recipe.iterations, level=way.level, enough=ENOUGH)
-    return refine(sound, target, spec, steps=recipe.refine_steps, level=way.level, phases=resolved, enough=ENOUGH)
+    peak_db = 20 * np.log10(max(float(np.abs(sound).max()), 1e-9))
+    level = way.level if abs(peak_db) < FAR_DB else "free"  # so far off, only its gain can bring a sound to the pattern
+    sound, _ = match(sound, aim, spec, iterations=recipe.iterations, level=level, enough=ENOUGH)
+    return refine(sound, target, spec, steps=recipe.refine_steps, level=level, phases=resolved, enough=ENOUGH)
 
 
 def _is_silent(target: npt.NDArray[np.float64], spec: MfccSpec) -> bool:
@@ -284,6 +291,7 @@ def _targets(
     if targets.ndim < 2 or targets.shape[-2] != spec.n_mfcc or not targets.size:
         raise ParameterError(f"MFCC must be (..., {spec.n_mfcc}, frames), none empty. Received: {targets.shape}")
     targets = targets.reshape(-1, *targets.shape[-2:])
+    check_length(sound_length(targets.shape[-1], spec), spec)
     if not (np.abs(targets) <= LARGEST).all():
         raise DataError(
             f"MFCC must be finite and at most {LARGEST:g}. Received: a value of {np.abs(targets).max():.3g}. "

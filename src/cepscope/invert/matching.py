@@ -135,14 +135,12 @@ def match(
     Raises
     ------
     ParameterError
-        If `weighting` is negative or `acceleration` below 1.
+        If `weighting` is not from 0 to 1, or `acceleration` below 1.
     DataError
         If sound and pattern differ in frames.
     """
-    if weighting < 0 or acceleration < 1:
-        raise ParameterError(
-            f"weighting must be at least 0, acceleration at least 1. Received: {weighting} and {acceleration}"
-        )
+    if acceleration < 1:
+        raise ParameterError(f"acceleration must be at least 1. Received: {acceleration}")
     y = np.asarray(y, np.float32)
     frames = spec.frames_of(y.shape[-1])
     if frames != C.shape[-1]:
@@ -184,6 +182,8 @@ def match(
 
 def frame_weights(C: Array, spec: MfccSpec, weighting: float) -> Array:
     """Return the inverse of each frame's wanted power to the power of `weighting` [shape=(frames,)], the loudest 1."""
+    if not 0 <= weighting <= 1:
+        raise ParameterError(f"weighting must be from 0 to 1. Received: {weighting}")
     log_mel = mfcc_to_log_mel(C, spec).astype(np.float64)
     level = _mean_power_db(log_mel - log_mel.max())
     down = np.minimum(level.max() - level, QUIETEST_DB)

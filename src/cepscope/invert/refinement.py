@@ -17,7 +17,15 @@ import scipy.optimize
 
 from cepscope.features import MfccSpec
 from cepscope.invert.envelope import mel_bands
-from cepscope.invert.matching import Level, at_level, error_scale, frame_weights, spectrum_to_mel
+from cepscope.invert.matching import (
+    Level,
+    at_level,
+    error_scale,
+    frame_weights,
+    mel_power,
+    power_to_db,
+    spectrum_to_mel,
+)
 from cepscope.invert.stft import Inverse, spare, stft, stft_adjoint
 
 Array = npt.NDArray[Any]
@@ -102,6 +110,14 @@ def gain_loss(
         across = V.imag * Z.real - V.real * Z.imag
         gradient = gradient + 1j * (across.T @ spread.T).T
     return loss, gradient
+
+
+def _loss_of(y: Array, C: Array, spec: MfccSpec, level: Level) -> float:
+    """Return the loss of a sound as it is: frames that lose their mean do not come back the same."""
+    bands = mel_bands(spec)
+    log_mel = power_to_db(mel_power(at_level(y, level), spec), spec)
+    off = bands.dct @ log_mel - (C / bands.lifter[:, None]).astype(np.float32)
+    return 0.5 * float(np.sum(off.astype(np.float64) ** 2))
 
 
 def apply_gains(gains: Array, X0: Array, spread: Array) -> Array:
@@ -193,6 +209,6 @@ def refine(
         callback=stop,
         options={"maxiter": steps, "maxfun": 2 * steps, "maxcor": memory, "ftol": 1e-10, "gtol": 1e-8},
     )
-    if not np.isfinite(lowest):
+    if not np.isfinite(lowest) or lowest >= _loss_of(y, C, spec, level):
         return y
     return at_level(inverse(apply_gains(best, X0, _spread(spec, every, "float32"))), level)

@@ -35,6 +35,7 @@ LIBROSAS = {
     "scale": 1.0,
     "remove_dc": False,
     "power": 2,
+    "filterbank": "slaney",
     "preemphasis": 0.0,
     "cepstra": "librosa",
     "warp": 1.0,
@@ -89,13 +90,18 @@ def start_sound(
     return synthesize_voiced(log_mel_to_envelope(log_mel, spec), contour, voiced, spec, samples, rng=rng, **measured)
 
 
+def librosa_refuses(spec: MfccSpec) -> tuple[str, ...]:
+    """Return the settings of a front end that librosa's inverse does not know."""
+    return tuple(name for name, value in LIBROSAS.items() if getattr(spec, name) != value)
+
+
 def librosa_sound(C: npt.ArrayLike, spec: MfccSpec, *, rng: np.random.Generator) -> FloatArray:
     """Chain librosa's inverse steps, seeded (its mfcc_to_audio lets no seed through), within the range of floats."""
     import librosa
 
-    if librosa_refuses := [name for name, value in LIBROSAS.items() if getattr(spec, name) != value]:
+    if refused := librosa_refuses(spec):
         raise ParameterError(
-            f"method librosa knows no other {', '.join(librosa_refuses)} than librosa's own. "
+            f"method librosa knows no other {', '.join(refused)} than librosa's own. "
             "Received another front end; take accurate, fast or neutral"
         )
     C = np.asarray(C, np.float32)

@@ -191,7 +191,7 @@ def _normal_bands(spec: MfccSpec, each: Array, add: Any) -> Array:
     diagonal = add(own * each[:, None])
     above = np.append(0, add(with_next * each[:, None])[:-1])
     largest = diagonal.max()
-    if power[0] == 0:
+    if power[0] <= 1e-20 * power.max():
         diagonal[0] += 1e-9 * largest  # then no frame sees the sound c k^t: the smallest c is taken
     return np.stack([above, np.maximum(diagonal, 1e-8 * largest)])
 

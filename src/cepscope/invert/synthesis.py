@@ -96,7 +96,9 @@ def synthesize_voiced(
     """
     every, frames = spare(spec), envelope.shape[-1]
     n_fft = spec.n_fft // every
-    envelope, spec = envelope[::every], replace(spec, n_fft=n_fft)
+    envelope = envelope[::every]
+    # only framing is used; of so short a transform not every filterbank could be made
+    spec = replace(spec, n_fft=n_fft, filterbank="hz", fmin=0.0, fmax=spec.sr / 2, n_mels=1, n_mfcc=1, c0=True)
     log_amplitude = envelope.T.astype(np.float32) * PER_DB  # (frames, bins)
     bins = np.arange(log_amplitude.shape[-1], dtype=np.float32)
     above = 1 / (1 + np.exp(-(bins * spec.sr / n_fft - voiced_hz) / 200.0))
