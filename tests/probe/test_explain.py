@@ -168,7 +168,7 @@ def test_a_short_recording_is_padded_and_says_so(explainer: Explainer, digit_pat
     y, sr = sound(digit_patches, 0)
     found = explained(explainer, y[: sr // 5], sr)
     assert len(found.starts) == 1
-    assert "0.20 s long, shorter than the network's patch of 0.48 s: it was padded" in found.notes[0]
+    assert "0.20 s long, shorter than the network's patch of 0.47 s: it was padded" in found.notes[0]
     assert "as a rate of 4000 Hz" in explained(explainer, y[::4].copy(), 4000).notes[-1]
 
 

@@ -25,6 +25,7 @@ from cepscope.corpora.extract import SHORTEST
 from cepscope.corpora.stretches import LONGEST, blocks, open_sound
 from cepscope.errors import DataError, ParameterError
 from cepscope.features import MfccSpec, log_mel, mfcc
+from cepscope.features.framing import check_length
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -106,9 +107,9 @@ class Recording:
         found = np.repeat(self.spec.silence[:, np.newaxis], stop - start, axis=1)
         first, last = max(start, 0), min(stop, self.frames)
         if first < last:
-            around = -(-spec.n_fft // 2 // spec.hop)  # frames that half a window spans
+            around = spec.n_fft // 2 // spec.hop + 2  # frames beyond what half a window reaches
             before = min(first, around)
-            begin, end = (first - before) * spec.hop, (last - 1 + around) * spec.hop + 1
+            begin, end = (first - before) * spec.hop, (last - 1 + around) * spec.hop + spec.win
             C = mfcc(self.samples[begin:end], spec)
             found[:, first - start : last - start] = C[:, before : before + last - first]
         return found
@@ -120,7 +121,8 @@ class Recording:
             return self.spec
         free = replace(self.spec, top_db=math.inf)
         loudest = max(float(log_mel(y, free).max()) for y in _pieces(self.samples, _BLOCK * self.spec.sr))
-        return replace(free, floor=min(1.0, max(self.spec.floor, 10 ** ((loudest - self.spec.top_db) / 10))))
+        highest = max(1.0, self.spec.scale**2)  # that a floor may be
+        return replace(free, floor=min(highest, max(self.spec.floor, 10 ** ((loudest - self.spec.top_db) / 10))))
 
 
 def read_recording(path: str | os.PathLike[str], spec: MfccSpec) -> Recording:
@@ -168,6 +170,7 @@ def _recording(samples: Samples, sr: int, spec: MfccSpec, name: str, where: str)
         found = short if short.any() else None
     if found is None:
         raise DataError(f"{where} is silent: there is nothing in it but a constant. Expected sound; record it again")
+    check_length(len(found), spec)
     return Recording(name, spec, found, sr)
 
 

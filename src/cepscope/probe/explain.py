@@ -115,7 +115,7 @@ class Explainer:
             probabilities = self._as_probabilities(np.concatenate(outputs))
         else:
             probabilities = np.zeros((len(starts), 0), np.float32)
-        frame = front.spec.hop / front.spec.sr
+        frame, first = front.spec.hop / front.spec.sr, float(front.spec.times(1)[0])
         found = []
         for track, reach in zip(tracks, self.reach, strict=True):
             axis = track.axis
@@ -123,7 +123,8 @@ class Explainer:
             names = tuple(f"{axis.layer}:{i}" for i in range(axis.units))
             times, activation = track.means()
             patches = np.concatenate(track.patches)
-            found.append(Track(axis.layer, names, labels, times * frame, axis.span * frame, activation, patches, reach))
+            times = first + times * frame
+            found.append(Track(axis.layer, names, labels, times, axis.span * frame, activation, patches, reach))
         return Explanation(
             recording=recording,
             scaler=front.scaler,
@@ -322,7 +323,7 @@ def _batches(starts: IntArray) -> Iterator[IntArray]:
 
 
 def _notes(recording: Recording, front: HasFrontEnd) -> Iterator[str]:
-    patch = front.frames * front.spec.hop / front.spec.sr
+    patch = front.spec.samples_of(front.frames) / front.spec.sr
     if recording.frames < front.frames:
         yield (
             f"{recording.name} is {recording.seconds:.2f} s long, shorter than the network's patch of {patch:.2f} s: "

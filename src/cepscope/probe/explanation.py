@@ -188,6 +188,11 @@ class Explanation:
         return self.recording.spec.hop / self.recording.spec.sr
 
     @property
+    def window(self) -> float:
+        """Seconds of sound in a window."""
+        return self.recording.spec.samples_of(self.frames) / self.recording.spec.sr
+
+    @property
     def said(self) -> str:
         """The class that is the likeliest for the whole; empty if the network has none."""
         return self.classes[int(self.overall.argmax())] if self.classes else ""
@@ -195,7 +200,7 @@ class Explanation:
     @property
     def centres(self) -> npt.NDArray[np.float64]:
         """The middle of each window in s (windows,)."""
-        return np.asarray((self.starts + (self.frames - 1) / 2) * self.frame, np.float64)
+        return np.asarray(self.starts * self.frame + self.window / 2, np.float64)
 
     @property
     def counted(self) -> npt.NDArray[np.bool_]:
@@ -280,7 +285,7 @@ class Explanation:
 
     def patch(self, time: float) -> FloatArray:
         """Return what the network is given around a time in s: scaled MFCC (n_mfcc, frames)."""
-        start = round(time / self.frame - (self.frames - 1) / 2)
+        start = round((time - self.window / 2) / self.frame)
         return self.scaler.transform(self.recording.mfcc(start, start + self.frames))
 
     def _moment(self, track: Track, unit: int, place: int) -> Moment:
@@ -328,7 +333,7 @@ class Explanation:
             path,
             classes=np.array(self.classes, dtype=np.str_),
             starts=self.starts * self.frame,
-            stops=(self.starts + self.frames) * self.frame,
+            stops=self.starts * self.frame + self.window,
             levels=self.levels,
             probabilities=self.probabilities,
             overall=self.overall,

@@ -95,7 +95,7 @@ def render_explanation(
         layers=layer_views(explanation, of_unit),
         cards=cards,
         moments=moment_views(explanation, of_unit),
-        patch=explanation.frames * explanation.frame,
+        patch=explanation.window,
         hop=explanation.hop * explanation.frame,
         counted_db=COUNTED_DB,
         audible_db=AUDIBLE_DB,

@@ -41,7 +41,7 @@ def plot_explanation(explanation: Explanation, *, units: int = UNITS) -> Figure:
     image = draw_map(
         axes[0], spectrogram_db(explanation), (0, seconds, 0, top), colours=SEQUENTIAL, low=-RANGE_DB, high=0
     )
-    figure.colorbar(image, ax=axes[0], label="level [dB]")
+    figure.colorbar(image, cax=axes[0].inset_axes((1.02, 0, 0.015, 1)), label="level [dB]")  # where keys are below
     axes[0].set(ylabel=FREQUENCY, title=explanation.name)
     row = 1
     if explanation.classes:

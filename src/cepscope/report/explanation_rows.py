@@ -68,7 +68,7 @@ def heard_parts(explanation: Explanation) -> list[Part]:
     """Return which parts of the recording can be heard on the page, in s: all of it, or excerpts around moments."""
     if explanation.seconds <= LONG:
         return [(0.0, explanation.seconds)]
-    half = explanation.frames * explanation.frame / 2 + AROUND
+    half = explanation.window / 2 + AROUND
     shown = sorted(shown_moments(explanation), key=lambda one: -one.activation)
     chosen = [one.time for one in (*shown, *explanation.moments(MOMENTS))]
     parts: list[Part] = []
@@ -261,7 +261,7 @@ def moment_views(explanation: Explanation, cards: Mapping[str, str]) -> list[dic
 
 def _played(one: Moment, explanation: Explanation) -> dict[str, str]:
     """Return from when to when a moment is played: what the network is given around it."""
-    half = (explanation.frames - 1) * explanation.frame / 2
+    half = explanation.window / 2
     return {"start": f"{one.time - half:.3f}", "stop": f"{one.time + half:.3f}"}
 
 
@@ -289,7 +289,7 @@ def card_view(one: Moment, explanation: Explanation, side: Side | None, media: M
         "pattern": media.picture(raster.paint_pattern(side.pattern)) if side is not None else "",
         "pattern_alt": f"MFCC pattern of {one.unit}: {size}.",
         "sound": sound,
-        "times": axis_ticks((explanation.frames - 1) * explanation.frame, 2),
+        "times": axis_ticks(explanation.window, 2),
         "coefficients": [
             (round(100 * (1 - (k + 0.5) / spec.n_mfcc), 3), str(spec.orders[k])) for k in range(0, spec.n_mfcc, 5)
         ],
