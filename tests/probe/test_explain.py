@@ -16,8 +16,9 @@ from cepscope.errors import DataError, ParameterError
 from cepscope.features import MfccSpec, fit_length
 from cepscope.maximize.units import Seen, unit_activations
 from cepscope.models.backend import keras
-from cepscope.probe.explain import Explainer, explain, hop_for, together, window_starts, windows
+from cepscope.probe.explain import Explainer, explain, together
 from cepscope.probe.explanation import HEIGHT, Explanation
+from cepscope.probe.windows import hop_for, window_starts, windows
 
 # The recording's mean and peak are summed in another order than the clip's, and windows are computed in other batches:
 # both are roundings of float32, of activations of about 1.

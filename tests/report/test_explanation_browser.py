@@ -15,8 +15,10 @@ import pytest
 from cepscope.audio import condition, read_audio
 from cepscope.corpora.recordings import as_recording
 from cepscope.features import CoefficientScaler, MfccSpec, mfcc
-from cepscope.probe.explain import together, window_energies, window_starts
-from cepscope.probe.explanation import Explanation, Reach, Track
+from cepscope.probe.explain import together
+from cepscope.probe.explanation import Explanation
+from cepscope.probe.tracks import Reach, Track
+from cepscope.probe.windows import window_energies, window_starts
 from cepscope.report import explanation_rows
 from cepscope.report.explanation import Side, shown_units, write_explanation
 

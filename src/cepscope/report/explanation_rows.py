@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from cepscope.audio import at_loudness, to_wav_bytes
 from cepscope.corpora.recordings import Recording
-from cepscope.probe.explanation import Explanation, Moment, Track
+from cepscope.probe.explanation import Explanation
+from cepscope.probe.tracks import Moment, Track
 from cepscope.report import raster, wording
 from cepscope.report.cards import Ids, Media, axis_ticks
 
