@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from cepscope.models import fit_classifier as fit_classifier
     from cepscope.models import load_model as load_model
     from cepscope.models import pretrain as pretrain
+    from cepscope.pipeline.explaining import explain as explain
     from cepscope.probe import UnitScores as UnitScores
     from cepscope.probe import score_units as score_units
     from cepscope.report import visualize_activation_maximization as visualize_activation_maximization
@@ -64,6 +65,7 @@ _HOMES = {
     "fit_classifier": "models",
     "load_model": "models",
     "pretrain": "models",
+    "explain": "pipeline.explaining",
     "UnitScores": "probe",
     "score_units": "probe",
     "visualize_activation_maximization": "report",
@@ -82,6 +84,7 @@ __all__ = [
     "Sounds",
     "UnitScores",
     "build_cdbn",
+    "explain",
     "extract",
     "fit_classifier",
     "front_end",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cepscope.cli import console, corpora
+from cepscope.cli import console, corpora, explaining
 
 if TYPE_CHECKING:
     from cepscope.config import RunConfig
@@ -328,6 +328,7 @@ def report(folder: Run, set_: Set = None) -> None:
 
 app.command()(corpora.fetch)
 app.command()(corpora.describe)
+app.command()(explaining.explain)
 
 
 def _summary(folder: Path) -> dict[str, Any]:
