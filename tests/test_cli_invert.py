@@ -344,6 +344,17 @@ def test_a_run_tells_scores_and_has_a_page(cepscope: Cepscope, searched: Path) -
     assert "unchanged, skipped" in cepscope.err  # the page is no part of the stage
 
 
+@pytest.mark.parametrize("fill", ["hold", "loop", "tile"])
+def test_short_patterns_are_lengthened(fill: str, cepscope: Cepscope, loose: Path, tmp_path: Path) -> None:
+    C = mfcc(condition(read_audio(loose / "a.flac", sr=8000)[0]), MfccSpec(sr=8000, floor=1e-5))[:, 5:25]
+    np.save(tmp_path / "short.npy", C)
+    more = ["--sr", "8000", "--set", "features.floor=1e-5", "--method", "fast", "--length", "1.5", "--fill", fill]
+    assert cepscope("invert", str(tmp_path / "short.npy"), "--out", str(tmp_path / "x.wav"), *more) == 0, cepscope.err
+    assert read_audio(tmp_path / "x.wav")[0].size == 12000
+    assert cepscope("invert", str(loose / "a.flac"), "--length", "2") == 2
+    assert "--length is for MFCC" in cepscope.err
+
+
 @pytest.mark.parametrize(
     "option", [("--out", "x"), ("--loudness", "-23"), ("--pitch-from", "original"), ("--sr", "8000"), ("--spec", "x")]
 )

@@ -115,7 +115,7 @@ def sounds(digits: Array, wide: MfccSpec) -> Sounds:
 def test_a_table_says_what_the_sounds_say_of_themselves(sounds: Sounds, digits: Array, wide: MfccSpec) -> None:
     rows = score_sounds(sounds, digits[:3], wide)
     assert [row["name"] for row in rows] == ["a", "b", "c"]
-    assert all(set(row) == {"name", *ALONE} for row in rows)
+    assert all(set(row) == {"name", "feasibility_gap", *ALONE} for row in rows)
     for name in ("relative_error", "normalised_error", "gain"):  # float32 there, and two ways to the same level
         np.testing.assert_allclose([row[name] for row in rows], getattr(sounds, name), atol=1e-5)
     np.testing.assert_allclose([row["peak"] for row in rows], PEAK, rtol=1e-6)
@@ -142,7 +142,7 @@ def test_a_table_beside_recordings(clip: tuple[Array, int]) -> None:
     recordings = SimpleNamespace(audio=y, sr=8000, gain=np.ones(2), names=("heard", "unheard"))
     rows = score_sounds(recordings, mfcc(y, SPEC), SPEC, references=[clip[0], None])
     assert list(rows[0]) == list(rows[1])
-    assert set(rows[0]) == {"name", *ALONE, *BESIDE}
+    assert set(rows[0]) == {"name", "feasibility_gap", *ALONE, *BESIDE}
     assert rows[0]["stoi"] == pytest.approx(1, abs=1e-6)
     assert rows[0]["spectral_convergence"] == 0
     assert all(math.isnan(rows[1][name]) for name in BESIDE)

@@ -46,6 +46,14 @@ Strict = Annotated[bool, typer.Option("--strict", help="A clip that can't be use
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]
 
 
+class Fill(StrEnum):
+    """How short patterns are made longer."""
+
+    hold = "hold"
+    loop = "loop"
+    tile = "tile"
+
+
 class PitchFrom(StrEnum):
     """Whose pitch the voice has."""
 
@@ -267,6 +275,12 @@ def invert(
     loudness: Annotated[
         float | None, typer.Option("--loudness", help="Of the .wav, in LUFS (BS.1770).", show_default="peak at -1 dB")
     ] = None,
+    length: Annotated[
+        float | None, typer.Option("--length", help="Of arrays: seconds that shorter patterns are brought to.")
+    ] = None,
+    fill: Annotated[
+        Fill, typer.Option("--fill", help="How: hold the ends, to and fro, or again and again.")
+    ] = Fill.loop,
     compare: Annotated[bool, typer.Option("--compare", help="Write a page to compare all methods on.")] = False,
     as_json: AsJson = False,
     config: Annotated[Path | None, typer.Option("--spec", help="Not for runs: TOML with a [features] section.")] = None,
@@ -286,7 +300,10 @@ def invert(
     from cepscope.cli.places import kind_of
 
     original = pitch_from is PitchFrom.original
-    wishes = Wishes(out=out, pitch=pitch, original_pitch=original, loudness=loudness, compare=compare, as_json=as_json)
+    wishes = Wishes(
+        out=out, pitch=pitch, original_pitch=original, loudness=loudness, compare=compare, as_json=as_json,
+        seconds=length, fill=fill.value,
+    )  # fmt: skip
     kind = kind_of(source)
     flags: dict[str, Any] = {"invert.method": method, "invert.pitch": pitch, "seed": seed}
     if kind == "run":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from cepscope.cli.places import places_for, unused
 if TYPE_CHECKING:
     from cepscope.config import RunConfig
     from cepscope.features import MfccSpec
+    from cepscope.invert.lengthening import Way
 
 RESERVED = ("spec", "path", "file")  # names that an npz's arrays can't have
 
@@ -59,6 +61,8 @@ def invert_array(source: Path, settings: RunConfig, wishes: Wishes) -> list[str]
         raise ParameterError(f"{source} does not say its front end. Give at least --sr, or a --spec file.")
     spec = stored or settings.features.spec(settings.features.sr)
     named = [pair for name, values in arrays.items() for pair in _named(name, values, source=source, spec=spec)]
+    if wishes.seconds is not None:
+        named = [(stem, _lengthened(target, wishes.seconds, wishes.fill)) for stem, target in named]
     targets = [target for _, target in named]
     places = places_for(
         [stem for stem, _ in named], wishes.out, single=source.with_suffix(".wav"), folder=source.with_suffix("")
@@ -90,6 +94,16 @@ def _named(name: str, values: Any, *, source: Path, spec: MfccSpec) -> list[tupl
     stems = [name] if len(flat) == 1 else [f"{name}-{i}" for i in range(len(flat))]
     pairs = enumerate(zip(stems, flat, strict=True))
     return [(stem, Target(stem, source, one, spec, number=i)) for i, (stem, one) in pairs]
+
+
+def _lengthened(target: Target, seconds: float, fill: Way) -> Target:
+    """Return a pattern that lasts as long, or as it is if it does."""
+    from cepscope.invert.lengthening import lengthen
+
+    frames = target.spec.frames_of(round(seconds * target.spec.sr))
+    if frames <= target.mfcc.shape[-1]:
+        return target
+    return replace(target, mfcc=lengthen(target.mfcc, frames, way=fill, crossfade=min(4, target.mfcc.shape[-1])).mfcc)
 
 
 def _read_arrays(source: Path) -> tuple[dict[str, Any], MfccSpec | None]:

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from cepscope.config import RunConfig
     from cepscope.features import MfccSpec
     from cepscope.invert import Sounds
+    from cepscope.invert.lengthening import Way
 
 LONG = 20.0  # seconds of sound from which on it is said how long they take
 _PROBE = 100  # frames by which that is measured
 AGAINST_RECORDING = ("stoi", "pesq", "spectral_convergence")
 OWN = ("relative_error", "normalised_error", "gain")
 TOLD = (*OWN, "peak", "loudness_lufs", *AGAINST_RECORDING)
+
+LONGEST = 600.0  # seconds that a pattern is lengthened to
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,10 @@ class Wishes:
         Whether a page compares all methods.
     as_json : bool
         Whether scores are told, not only paths.
+    seconds : float, optional
+        Length that shorter patterns are brought to.
+    fill : {"hold", "loop", "tile"}
+        How, see `cepscope.invert.lengthen`.
 
     Raises
     ------
@@ -57,12 +64,16 @@ class Wishes:
     original_pitch: bool = False
     compare: bool = False
     as_json: bool = False
+    seconds: float | None = None
+    fill: Way = "loop"
 
     def __post_init__(self) -> None:
         from cepscope.errors import ParameterError
 
         if self.original_pitch and self.pitch is not None:
             raise ParameterError("--pitch and --pitch-from original are two pitches; give one of them.")
+        if self.seconds is not None and not 0 < self.seconds <= LONGEST:
+            raise ParameterError(f"--length must be above 0 and at most {LONGEST:g} s. Received: {self.seconds:g}")
 
 
 @dataclass(frozen=True, eq=False)

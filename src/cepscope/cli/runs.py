@@ -20,6 +20,7 @@ def refuse_for_run(folder: Path, settings: RunConfig, wishes: Wishes, *, front_e
     unfit = {
         "--out": wishes.out is not None,
         "--loudness": wishes.loudness is not None,
+        "--length": wishes.seconds is not None,
         "--pitch-from original": wishes.original_pitch,
         "--spec or --sr": front_end,
     }

@@ -28,6 +28,10 @@ def invert_recordings(source: Path, settings: RunConfig, wishes: Wishes) -> list
 
     Recordings are brought to full scale first (`cepscope.audio.condition`), as before every extraction of a run.
     """
+    from cepscope.errors import ParameterError
+
+    if wishes.seconds is not None:
+        raise ParameterError(f"--length is for MFCC in a .npy or .npz. Received: {source}")
     several = source.is_dir()
     files = sounds_in(source) if several else [source]
     home = source if several else source.parent

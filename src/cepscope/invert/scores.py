@@ -23,6 +23,7 @@ from cepscope.errors import CorruptArtifactError, MissingExtraError, ParameterEr
 from cepscope.features import MfccSpec, log_mel, mfcc
 from cepscope.invert.checks import conditioned_sound, given_sound
 from cepscope.invert.distances import coefficient_rmse, mel_cepstral_distortion, spectral_convergence
+from cepscope.invert.feasibility import feasibility_gap
 from cepscope.invert.harmonicity import hnr_and_voiced_share
 from cepscope.invert.listeners import pesq, stoi
 from cepscope.invert.matching import relative_error
@@ -152,8 +153,8 @@ def score_sounds(
     Returns
     -------
     list of dict
-        One row a sound: its ``name`` and what `score_sound` gives, with references those of every sound, NaN where
-        there is none.
+        One row a sound: its ``name``, what `score_sound` gives, with references those of every sound, NaN where there
+        is none, and ``feasibility_gap``: the relative error below which no sound can come.
 
     Raises
     ------
@@ -189,6 +190,7 @@ def score_sounds(
         for name, y, gain, C, reference in zip(sounds.names, sounds.audio, sounds.gain, wanted, beside, strict=True):
             scores = score_sound(y, C, spec, gain=float(gain), sd=sd, reference=reference)
             rows.append({"name": name, **scores, **{column: scores.get(column, math.nan) for column in compared}})
+            rows[-1]["feasibility_gap"] = feasibility_gap(C, spec)
     return rows
 
 
