@@ -87,7 +87,8 @@ def test_the_record_holds_what_was_read_and_written(finished: Path, two_digits: 
     for entry in record["stages"].values():
         assert entry["seconds"] >= 0
         assert all(sha256(finished / name) == digest for name, digest in entry["outputs"].items())
-    assert record["stages"]["invert"]["inputs"] == record["stages"]["maximize"]["outputs"]
+    outputs = {name: record["stages"][name]["outputs"] for name in ("extract", "maximize")}
+    assert record["stages"]["invert"]["inputs"] == {**outputs["extract"], **outputs["maximize"]}
     assert stored_config(finished) == settings(two_digits)
 
 
