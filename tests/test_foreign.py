@@ -25,7 +25,7 @@ from cepscope.pipeline.foreign import read_source, relabelled, settle
 
 SMALL = (
     "maximize.steps=4", "maximize.transforms.noise=0", "maximize.priors.patch_likelihood=0", "report.exemplars=2",
-    "invert.iterations=1", "invert.refine_steps=0",
+    "invert.method=fast",
 )  # fmt: skip
 RATE = "features.sr=16000"
 PLAIN = "maximize.mode=classic"  # its loop is compiled faster
