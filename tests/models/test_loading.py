@@ -150,7 +150,7 @@ def test_a_saved_model_of_keras_2_is_read_without_its_graph(spotter: keras.Model
 
 
 def _lambda(path: Path) -> None:
-    run = keras.layers.Lambda(lambda x: (x, Path("ran").touch())[0])
+    run = keras.layers.Lambda(lambda x: (x, Path("ran").touch())[0], name="touch")
     keras.Sequential([keras.Input((4,)), run]).save(path)
     Path("ran").unlink()
 
@@ -209,7 +209,7 @@ def _unknown_of_keras_2(path: Path) -> None:
 
 
 REFUSED: list[tuple[Callable[[Path], Any], str, str]] = [
-    (_lambda, "a.keras", "its Lambda layer 'lambda' holds Python code, which is never run; put a built-in layer"),
+    (_lambda, "a.keras", "its Lambda layer 'touch' holds Python code, which is never run; put a built-in layer"),
     (_hidden_lambda, "a.keras", "its Lambda layer 'inside' holds"),
     (_own, "a.keras", r"its Own 'mine' is a class of its maker's own \(somebody>Own\)"),
     (_unknown_of_keras_2, "a.h5", "'MyDense' is not Keras' own"),
