@@ -7,18 +7,13 @@ nothing.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-import jinja2
-from markupsafe import Markup
-
 from cepscope.atomic import write_text
 from cepscope.errors import ParameterError
-from cepscope.report import raster, wording
+from cepscope.report import raster
 from cepscope.report.cards import Embedded, Ids
 from cepscope.report.comparison_rows import (
     AGAINST_ORIGINAL,
@@ -29,6 +24,7 @@ from cepscope.report.comparison_rows import (
     medians,
     row_view,
 )
+from cepscope.report.rendering import render
 
 MOST_ROWS = 30
 LARGEST_PAGE = 64e6  # bytes of sound; beyond it browsers are slow to open one file
@@ -67,22 +63,11 @@ def render_comparison(items: Sequence[ComparisonItem], *, title: str = "", lufs:
     rows = [row_view(item, lufs, media, ids) for item in items]
     methods = list(dict.fromkeys(method for item in items for method in item.sounds))
     shown = [score for score in SCORES if score[0] not in AGAINST_ORIGINAL or any(row["recorded"] for row in rows)]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cepscope.report", "template"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=wording.number)
-    return environment.get_template("comparison.html.j2").render(
+    return render(
+        "comparison.html.j2",
         title=title or f"{len(methods)} {'way' if len(methods) == 1 else 'ways'} from MFCC to sound",
-        style=Markup(style),  # noqa: S704
-        script=Markup(script),  # noqa: S704
-        policy=(
-            "default-src 'none'; img-src data:; media-src data:; "
-            f"style-src {_allowed(style)}; script-src {_allowed(script)}; base-uri 'none'; form-action 'none'"
-        ),
+        style=style,
+        script=script,
         rows=rows,
         methods=methods,
         scores=shown,
@@ -139,7 +124,3 @@ def write_comparison(path: str | Path, items: Sequence[ComparisonItem], *, title
     """
     write_text(path, render_comparison(items, title=title, lufs=lufs))
     return Path(path)
-
-
-def _allowed(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

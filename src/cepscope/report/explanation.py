@@ -6,19 +6,14 @@ the unit's pattern and its sound. Like the page of a run it is one file that rea
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
-import jinja2
-from markupsafe import Markup
-
 from cepscope.atomic import write_text
 from cepscope.probe.explanation import AUDIBLE_DB, COUNTED_DB, HEIGHT, PROMINENCE, Explanation
-from cepscope.report import raster, wording
+from cepscope.report import raster
 from cepscope.report.cards import Embedded, Ids, axis_ticks
 from cepscope.report.explanation_rows import (
     LONG,
@@ -32,6 +27,7 @@ from cepscope.report.explanation_rows import (
     sounds,
     spectrogram,
 )
+from cepscope.report.rendering import render
 
 __all__ = ["Side", "render_explanation", "shown_units", "write_explanation"]
 
@@ -64,25 +60,14 @@ def render_explanation(
     of_unit = {card["unit"]: card["id"] for card in cards}
     picture, alt = spectrogram(explanation)
     spec = explanation.recording.spec
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cepscope.report", "template"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=wording.number)
-    return environment.get_template("explanation.html.j2").render(
+    return render(
+        "explanation.html.j2",
         explanation=explanation,
         network=network,
         # the names of folders are a person's, and a link may not leave the file's own scheme
         run_page=quote(run_page),
-        style=Markup(style),  # noqa: S704
-        script=Markup(script),  # noqa: S704
-        policy=(
-            "default-src 'none'; img-src data:; media-src data:; "
-            f"style-src {_allowed(style)}; script-src {_allowed(script)}; base-uri 'none'; form-action 'none'"
-        ),
+        style=style,
+        script=script,
         whole=len(parts) == 1 and parts[0] == (0.0, explanation.seconds),
         long=LONG,
         parts=parts,
@@ -139,7 +124,3 @@ def write_explanation(
     """
     write_text(path, render_explanation(explanation, sides, network=network, run_page=run_page))
     return Path(path)
-
-
-def _allowed(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

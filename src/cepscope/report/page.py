@@ -6,8 +6,6 @@ sounds are data URIs. See `cepscope.report.cards` for the place where that would
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import warnings
 from collections.abc import Mapping
@@ -15,7 +13,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from cepscope.atomic import write_text
@@ -24,13 +21,9 @@ from cepscope.report import raster, wording
 from cepscope.report.cards import STRIP_LIMIT, Clips, Embedded, Ids, Media, axis_ticks, layer_view, unit_view
 from cepscope.report.content import ReportContent
 from cepscope.report.curves import draw_panel, history_panels
+from cepscope.report.rendering import render
 
 LARGE_PAGE = 200  # units; above it one file is slow to open
-
-
-def _source(style: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return f"'sha256-{digest}'"
 
 
 def _inert_json(value: Any) -> Markup:
@@ -75,22 +68,12 @@ def render_page(content: ReportContent, *, media: Media | None = None) -> str:
     for name, cards in content.layers.items():
         units = [unit_view(card, content, ids, media, clips) for card in cards]
         layers.append(layer_view(name, units, medians.get(name) or {}, ids.new(f"layer {name}")))
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cepscope.report", "template"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=wording.number, plain=wording.plain)
-    return environment.get_template("page.html.j2").render(
+    return render(
+        "page.html.j2",
         content=content,
-        style=Markup(style),  # noqa: S704
-        script=Markup(script),  # noqa: S704
-        policy=(
-            "default-src 'none'; img-src data:; media-src data: blob:; "
-            f"style-src {_source(style)}; script-src {_source(script)}; base-uri 'none'; form-action 'none'"
-        ),
+        style=style,
+        script=script,
+        media="data: blob:",
         sentences=wording.introduction(content),
         scores=wording.SCORES,
         view_meanings=list(wording.VIEWS.values()) if any(card.views for card in content.units) else [],
