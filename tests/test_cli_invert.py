@@ -344,6 +344,17 @@ def test_a_run_tells_scores_and_has_a_page(cepscope: Cepscope, searched: Path) -
     assert "unchanged, skipped" in cepscope.err  # the page is no part of the stage
 
 
+def test_a_recording_of_the_same_name_stays(cepscope: Cepscope, loose: Path, tmp_path: Path) -> None:
+    """The sounds of arrays are named like the recordings they come from, and a folder was all that was named."""
+    before = (loose / "a.wav").write_bytes((loose / "a.flac").read_bytes())
+    C = np.zeros((20, 30), np.float32)
+    np.savez(tmp_path / "two.npz", a=C, b=C)
+    assert cepscope("invert", str(tmp_path / "two.npz"), "--sr", "8000", "--out", str(loose)) == 2
+    assert "a.wav exists" in cepscope.err
+    assert (loose / "a.wav").stat().st_size == before
+    assert not (loose / "b.wav").exists()
+
+
 @pytest.mark.parametrize("fill", ["hold", "loop", "tile"])
 def test_short_patterns_are_lengthened(fill: str, cepscope: Cepscope, loose: Path, tmp_path: Path) -> None:
     C = mfcc(condition(read_audio(loose / "a.flac", sr=8000)[0]), MfccSpec(sr=8000, floor=1e-5))[:, 5:25]

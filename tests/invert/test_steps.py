@@ -231,6 +231,21 @@ def test_gain_is_found(narrow: MfccSpec, fsdd: np.ndarray) -> None:
     assert best_gain_db(y, mfcc(y * np.float32(0.25), narrow), narrow) == pytest.approx(-12.04, abs=0.02)
 
 
+def test_gain_under_a_limit_that_follows_the_loudest_band() -> None:
+    """Bands that top_db lifts follow the gain: Newton's method is as good as a fine grid."""
+    spec = MfccSpec(sr=8000, top_db=40.0)
+    y = np.random.default_rng(0).standard_normal(4000).astype(np.float32) * np.geomspace(
+        1e-3, 1, 4000, dtype=np.float32
+    )
+    C = mfcc(y, spec) + np.random.default_rng(1).standard_normal((20, 51)) * 5
+
+    def distance(gain_db: float) -> float:
+        return float(np.linalg.norm(mfcc(y * np.float32(10 ** (gain_db / 20)), spec) - C))
+
+    best = min(distance(gain) for gain in np.arange(-20, 20, 0.25))
+    assert distance(best_gain_db(y, C, spec)) < 1.001 * best
+
+
 def test_relative_error() -> None:
     C = np.array([[1.0, 3.0], [0.0, 0.0]])
     assert relative_error(C, C) == 0
