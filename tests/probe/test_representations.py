@@ -5,12 +5,21 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.signal import savgol_filter
 
 from cepscope.errors import ParameterError
 from cepscope.maximize.units import feature_maps
 from cepscope.models import build_cdbn, build_cnn
-from cepscope.probe.representations import layer_features, pooled, random_filters, represent, statistics
+from cepscope.probe.representations import (
+    layer_features,
+    pooled,
+    random_filters,
+    represent,
+    sounding,
+    statistics,
+)
 
 SHAPE = (12, 25, 1)
 
@@ -31,11 +40,55 @@ def model() -> keras.Model:
 def test_means_are_those_of_stretches_as_long_as_each_other() -> None:
     maps = np.random.default_rng(0).standard_normal((2, 3, 11, 4)).astype(np.float32)
     found = pooled(maps, 4).reshape(2, 3, 4, 4)
-    for window, (start, stop) in enumerate([(0, 3), (3, 6), (6, 9), (9, 11)]):
+    for window, (start, stop) in enumerate([(0, 3), (2, 6), (5, 9), (8, 11)]):  # of 2.75 columns, edges in both
         np.testing.assert_allclose(found[:, :, window], maps[:, :, start:stop].mean(axis=2), atol=1e-6)
     np.testing.assert_allclose(pooled(maps, 11), maps.reshape(2, -1), atol=1e-7)
     with pytest.raises(ParameterError, match="12 stretches"):
         pooled(maps, 12)
+
+
+@given(st.integers(1, 6), st.integers(6, 15), st.sampled_from(["mean", "max"]), st.data(), st.integers(0, 2**31))
+def test_stretches_divide_what_sounds(windows: int, columns: int, reduce: str, data: st.DataObject, seed: int) -> None:
+    maps = np.random.default_rng(seed).standard_normal((2, 2, columns, 3)).astype(np.float32)
+    places = st.tuples(st.floats(0, columns - 0.01), st.floats(0.01, columns)).filter(lambda p: p[1] - p[0] > 0.01)
+    extents = [data.draw(places) for _ in maps]
+    found = pooled(maps, windows, reduce=reduce, extents=extents).reshape(2, 2, windows, 3)
+    for i, (begin, end) in enumerate(extents):
+        edges = begin + (end - begin) * np.arange(windows + 1) / windows
+        for k in range(windows):
+            inside = [c for c in range(columns) if c + 1 > edges[k] + 1e-6 and c < edges[k + 1] - 1e-6]
+            if inside:  # an edge within rounding of a whole stretch leaves none
+                expected = getattr(maps[i][:, inside], reduce)(axis=1)
+                np.testing.assert_allclose(found[i, :, k], expected, atol=1e-5)
+
+
+def test_a_slow_word_and_a_fast_one_have_the_same_stretches() -> None:
+    word = np.random.default_rng(0).standard_normal((12, 20)).astype(np.float32)
+    slow, fast = np.zeros((12, 60), np.float32), np.zeros((12, 60), np.float32)
+    slow[:, 10:50], fast[:, 33:53] = np.repeat(word, 2, axis=1), word
+    x = np.stack([slow, fast])[..., None]
+    found = represent(x, ["mfcc_pooled"], windows=5, extents=[(10, 50), (33, 53)])["mfcc_pooled"]
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+    whole = represent(x, ["mfcc_pooled"], windows=5)["mfcc_pooled"]
+    assert np.abs(whole[0] - whole[1]).max() > 0.5
+
+
+def test_where_clips_sound() -> None:
+    levels = np.full((2, 30), -80.0)
+    levels[0, 5:9], levels[0, 7] = -30.0, -10.0
+    levels[1, 3], levels[1, 20] = -20.0, -44.9
+    assert sounding(levels).tolist() == [[5, 9], [3, 21]]
+    assert sounding(levels, quiet=15.0).tolist() == [[7, 8], [3, 4]]
+    with pytest.raises(ParameterError, match="Levels"):
+        sounding(np.zeros((0, 3)))
+
+
+def test_maxima_of_a_layer_lie_where_its_columns_do(model: keras.Model, x: np.ndarray) -> None:
+    extents = np.tile([5, 20], (7, 1))
+    found = layer_features(model, x, layers=["crbm1"], windows=3, reduce="max", extents=extents)["crbm1"]
+    maps = feature_maps(model, model.get_layer("crbm1"), x)
+    own = extents * maps.shape[2] / x.shape[2]
+    np.testing.assert_allclose(found, pooled(maps, 3, reduce="max", extents=own), atol=1e-6)
 
 
 def test_layers_are_the_networks_own_outputs_pooled(model: keras.Model, x: np.ndarray) -> None:
@@ -100,5 +153,10 @@ def test_bad_names_are_refused_in_a_line(model: keras.Model, x: np.ndarray) -> N
         represent(x, ["wrong:crbm1"], model=model)
     with pytest.raises(ParameterError, match="n at least 1"):
         represent(x[0], ["mfcc"])
+    with pytest.raises(ParameterError, match="`reduce` must be one of mean, max"):
+        represent(x, ["crbm1"], model=model, reduce="median")
+    for wrong in ([(0, 9)], [(5, 5)] * 7, [(-1, 5)] * 7, [(0, 26)] * 7, [(0, np.nan)] * 7):
+        with pytest.raises(ParameterError, match=r"`extents` must be \(7, 2\)"):
+            represent(x, ["mfcc_pooled"], extents=wrong)
     with pytest.raises(ParameterError, match="no convolution"):
         layer_features(keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten()]), x)

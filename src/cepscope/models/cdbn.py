@@ -24,6 +24,7 @@ def build_cdbn(
     kernel_sizes: Sequence[tuple[int, int]] = ((5, 5), (3, 5)),
     pool_sizes: Sequence[tuple[int, int]] = ((2, 2), (2, 2)),
     visible: str = "gaussian",
+    visible_scale: float = 1.0,
     hidden: str = "binary",
     center_hidden: bool = False,
     dropout: float = 0.3,
@@ -41,6 +42,8 @@ def build_cdbn(
     visible : {"gaussian", "binary"}
         Visible units of the first layer; those above take pooled probabilities as binary units, or what rectified
         units give as Gaussian ones.
+    visible_scale : float
+        Standard deviation of the first layer's Gaussian visible units. Filters learn finer things the smaller it is.
     hidden : {"binary", "relu"}
         Hidden units of every layer.
     center_hidden : bool
@@ -75,6 +78,7 @@ def build_cdbn(
             kernel,
             pool_size=pool,
             visible=visible if i == 0 else "binary" if hidden == "binary" else "gaussian",
+            visible_scale=visible_scale if i == 0 else 1.0,
             hidden=hidden,
             center_hidden=center_hidden,
             visible_offset=offset,
