@@ -49,20 +49,27 @@ GROUPS = {
 BROAD = {phone: group for group, phones in GROUPS.items() for phone in phones.split()}
 
 
-def pretrained(x: FloatArray, *, seed: int, epochs: int = 0) -> Any:
+def pretrained(x: FloatArray, *, seed: int, epochs: int = 0, **changes: Any) -> Any:
     """Return the network whose layers are probed, pretrained on patches (n, n_mfcc, frames, 1) without labels.
 
     As in Lee et al. 2009 (NIPS), 300 bases of six frames by all coefficients and blocks of three frames; a second layer
-    of 300 sees about half a second. `lee2009` shows what other settings give, on validation clips.
+    of 300 sees about half a second. `lee2009` shows what other settings give, on clips that no table tests; `changes`
+    are of `build_cdbn`, or else of `pretrain`.
     """
     from cepscope.models import build_cdbn, pretrain
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # a network a split is meant; it would warn of each
-    kernels, pools = ((x.shape[1], 6), (1, 4)), ((1, 3), (1, 2))
-    model = build_cdbn(  # its logits are never used
-        x.shape[1:], filters=(300, 300), kernel_sizes=kernels, pool_sizes=pools, visible_scale=0.5, seed=seed
-    )
-    pretrain(model, x, epochs=epochs or 10, batch_size=32, sparsity=0.02, seed=seed)
+    network = {
+        "filters": (300, 300),
+        "kernel_sizes": ((x.shape[1], 6), (1, 4)),
+        "pool_sizes": ((1, 3), (1, 2)),
+        "visible_scale": 0.5,
+    }
+    training = {"epochs": epochs or 10, "batch_size": 32, "sparsity": 0.02}
+    network |= {name: value for name, value in changes.items() if name in network}
+    training |= {name: value for name, value in changes.items() if name not in network}
+    model = build_cdbn(x.shape[1:], **network, seed=seed)  # its logits are never used
+    pretrain(model, x, **training, seed=seed)
     return model
 
 
@@ -153,18 +160,19 @@ def fewlabel(patches: Any, corpora: Path, *, seed: int, quick: bool, out: Path |
             say(f"left out: {split}, for want of known speakers")
             continue
         curves = gather(parts, settings["sizes"])
-        found[split] = _few_label_entry(curves)
+        found[split] = few_label_entry(curves)
         if out:
             _write_few_labels(out, split, curves, 1 - 1 / len(patches.classes))
     return found
 
 
-def _few_label_entry(curves: Any) -> dict[str, Any]:
+def few_label_entry(curves: Any, base: str = "mfcc") -> dict[str, Any]:
+    """Return error, standard error and paired difference from a base by labels a class and representation."""
     entry: dict[str, Any] = {str(size): {} for size in curves.sizes}
     for name in curves.wrong:
         numbers = {"error": curves.error(name), "se": curves.standard_error(name)}
-        if name != "mfcc":
-            numbers["minus_mfcc"], numbers["minus_mfcc_se"] = curves.difference(name, "mfcc")
+        if name != base:
+            numbers[f"minus_{base}"], numbers[f"minus_{base}_se"] = curves.difference(name, base)
         for i, size in enumerate(curves.sizes):
             entry[str(size)][name] = {key: round(float(values[i]), 4) for key, values in numbers.items()}
     return entry
@@ -323,17 +331,19 @@ def phone_tasks(corpora: Path, spec: Any, seed: int, epochs: int) -> dict[str, T
     }
 
 
-def librispeech(corpora: Path, spec: Any) -> tuple[FloatArray, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return windows side by side (n, n_mfcc, CONTEXT), the clip of each, and the sex and the speaker of each clip."""
+def librispeech(
+    corpora: Path, spec: Any, *, rate: int = RATE, frames: int = CONTEXT
+) -> tuple[FloatArray, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return windows side by side (n, n_mfcc, frames), the clip of each, and the sex and the speaker of each clip."""
     from cepscope.corpora import load_corpus
 
     clips = load_corpus(corpora / "librispeech_sex").clips
     windows, owner = [], []
     for i, clip in enumerate(clips):
-        mfcc = whole_mfcc(clip.path, spec)
-        centres = np.arange(CONTEXT // 2, mfcc.shape[1] - CONTEXT // 2, CONTEXT)
-        windows.append(windows_at(mfcc, centres, spec))
-        owner += [i] * len(centres)
+        mfcc = whole_mfcc(clip.path, spec, rate=rate)
+        count = mfcc.shape[1] // frames
+        windows.append(mfcc[:, : count * frames].reshape(-1, count, frames).transpose(1, 0, 2))
+        owner += [i] * count
     sex, speakers = (np.array([getattr(clip, name) for clip in clips]) for name in ("label", "speaker"))
     return np.concatenate(windows), np.array(owner), sex, speakers
 
@@ -353,14 +363,14 @@ def timit(corpora: Path, spec: Any) -> tuple[FloatArray, npt.NDArray[Any], npt.N
     return np.concatenate(windows), phones, speakers, sentences
 
 
-def whole_mfcc(path: Path, spec: Any) -> FloatArray:
+def whole_mfcc(path: Path, spec: Any, *, rate: int = RATE) -> FloatArray:
     """Return the MFCC of a whole recording (n_mfcc, frames)."""
     from cepscope.audio import read_audio
     from cepscope.corpora.patches import sound_to_mfcc
 
-    audio, rate = read_audio(path)
-    own = _at(spec)
-    return sound_to_mfcc(audio, rate, own, own.frames_of(round(len(audio) * RATE / rate)))
+    audio, sr = read_audio(path)
+    own = _at(spec, rate)
+    return sound_to_mfcc(audio, sr, own, own.frames_of(round(len(audio) * rate / sr)))
 
 
 def windows_at(mfcc: FloatArray, centres: npt.NDArray[np.intp], spec: Any) -> FloatArray:
@@ -371,11 +381,11 @@ def windows_at(mfcc: FloatArray, centres: npt.NDArray[np.intp], spec: Any) -> Fl
     return padded[:, places].transpose(1, 0, 2)
 
 
-def _at(spec: Any) -> Any:
-    """Return a corpus's front end at the rate of the longer recordings."""
+def _at(spec: Any, rate: int = RATE) -> Any:
+    """Return a corpus's front end at another rate, by default that of the longer recordings."""
     from cepscope.features import MfccSpec
 
-    return MfccSpec(sr=RATE, n_mfcc=spec.n_mfcc, n_mels=spec.n_mels, floor=spec.floor)
+    return MfccSpec(sr=rate, n_mfcc=spec.n_mfcc, n_mels=spec.n_mels, floor=spec.floor)
 
 
 def units_and_likeness(clips: Clips, seed: int, epochs: int, out: Path | None) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def test_the_printed_table_has_error_and_difference_by_size(script: ModuleType) 
     rng = np.random.default_rng(0)
     wrong = {"mfcc": rng.random((2, 4, 30)) < 0.5, "crbm1": rng.random((2, 4, 30)) < 0.3}
     curves = gather([(wrong, np.arange(30))], (1, 5))
-    entry = script._few_label_entry(curves)
+    entry = script.few_label_entry(curves)
     assert list(entry) == ["1", "5"]
     assert entry["5"]["crbm1"]["error"] == pytest.approx(wrong["crbm1"][1].mean(), abs=1e-4)
     apart = entry["5"]["crbm1"]["error"] - entry["5"]["mfcc"]["error"]
