@@ -39,6 +39,14 @@ def test_rectifiers_and_maxima_hide_nothing() -> None:
     assert (field.rows, field.frames) == (slice(2, 12), slice(4, 18))
 
 
+def test_rectifiers_that_are_mostly_dead_hide_nothing() -> None:
+    model = build_cnn((20, 64, 1), 3)
+    first = model.get_layer("conv1")
+    kernel = first.get_weights()[0]
+    first.set_weights([kernel, np.full(first.filters, -4 * float(np.sqrt(np.square(kernel).sum((0, 1, 2)).max())))])
+    assert receptive_field(model, "conv2", (1, 2)).shape == (10, 14)
+
+
 def test_strides_dilation_and_padding_count() -> None:
     inputs = keras.Input((12, 15, 1))
     value = keras.layers.Conv2D(4, 3, strides=2, padding="same", activation="relu", name="a")(inputs)

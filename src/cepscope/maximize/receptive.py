@@ -15,6 +15,7 @@ from cepscope.models.backend import keras, tf
 
 _INNER: weakref.WeakKeyDictionary[Any, dict[str, Inner]] = weakref.WeakKeyDictionary()  # as long as a model lives
 TRIES = 16  # random inputs: what one of them leaves at the flat side of a rectifier, or below a maximum, others do not
+LOUDEST = 8.0  # standard deviations of the last of them
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def _finder(model: Any, layer: Any) -> Callable[[tuple[int, ...]], Field]:
     """Return what finds the field of a place."""
     part = keras.Model(model.inputs[0], layer.input)
     x = tf.random.stateless_normal((TRIES, *model.inputs[0].shape[1:]), (0, 0))
+    x *= tf.reshape(tf.linspace(1.0, LOUDEST, TRIES), (-1, 1, 1, 1))  # rectifiers may be dead for what is as usual
     shape = map_shape(layer)[:-1]
 
     @tf.function(jit_compile=False)  # type: ignore[untyped-decorator]
