@@ -10,7 +10,7 @@ import csv
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,15 @@ class Clips:
         """Tell whether the corpus's own sides share speakers, or know none."""
         return bool(np.isin(self.speakers[~self.official], self.speakers[self.official]).any())
 
+    def normalised(self) -> Clips:
+        """Return the clips with each speaker's sounding frames at mean 0 and variance 1, by coefficient."""
+        mfcc = self.mfcc.copy()
+        for name in np.unique(self.speakers):
+            own = np.flatnonzero(self.speakers == name)
+            frames = np.concatenate([self.mfcc[i][:, slice(*self.extents[i])] for i in own], axis=1)
+            mfcc[own] = (mfcc[own] - frames.mean(axis=1)[:, None]) / frames.std(axis=1)[:, None]
+        return replace(self, mfcc=mfcc)
+
     def without(self, speakers: Iterable[str]) -> Side:
         """Return which clips are of other speakers."""
         return ~np.isin(self.speakers, list(speakers))
@@ -130,7 +139,8 @@ def fewlabel(patches: Any, corpora: Path, *, seed: int, quick: bool, out: Path |
     """Return error, standard error and paired difference from MFCC by split, labels a class and representation.
 
     The official split is the corpus's own; where it has all speakers on both sides, clips are its sample. Of the other,
-    two speakers test and all others train, in every way (of six speakers: fifteen), and speakers are its sample.
+    two speakers test and all others train, in every way (of six speakers: fifteen), and speakers are its sample. Of the
+    third, the same with each speaker's frames normalised by all clips of that speaker, which needs no label: MFCC too.
     """
     from cepscope.probe.fewlabels import DRAWS, SIZES, few_label_errors, gather
     from cepscope.probe.representations import represent
@@ -138,17 +148,19 @@ def fewlabel(patches: Any, corpora: Path, *, seed: int, quick: bool, out: Path |
     clips = Clips.of(patches)
     pairs = list(itertools.combinations(clips.names, 2))
     pairs = pairs[:: max(1, len(pairs) // (2 if quick else MOST))]
-    splits = {"official": [clips.official], "speaker-disjoint": [clips.without(pair) for pair in pairs]}
-    every = itertools.chain.from_iterable(splits.values())
-    fewest = min(np.unique(clips.labels[side], return_counts=True)[1].min() for side in every)
+    apart = [clips.without(pair) for pair in pairs]
+    splits = {"official": (clips, [clips.official]), "speaker-disjoint": (clips, apart)}
+    if apart:
+        splits["speaker-disjoint, normalised by speaker"] = (clips.normalised(), apart)
+    fewest = min(np.unique(clips.labels[side], return_counts=True)[1].min() for side in (clips.official, *apart))
     settings: dict[str, Any] = dict(QUICK) if quick else {"sizes": SIZES, "draws": DRAWS}
     settings["sizes"] = tuple(size for size in settings["sizes"] if size <= fewest)
     found: dict[str, Any] = {}
-    for split, sides in splits.items():
+    for split, (own, sides) in splits.items():
         parts = []
         by_clip = split == "official" and clips.alike
         for i, train in enumerate(sides):
-            x = clips.scaled(train)
+            x = own.scaled(train)
             model = pretrained(x[train], seed=seed, epochs=int(quick))
             seen = represent(x, FEW_LABELS, model=model, **POOLING, extents=clips.extents, seed=seed)
             wrong = few_label_errors(seen, clips.labels, train, ~train, **settings, seed=seed + i)

@@ -75,6 +75,25 @@ def test_windows_beyond_the_ends_hold_silence(script: ModuleType) -> None:
     np.testing.assert_array_equal(found[2, 0, : half + 1], np.arange(29 - half, 30))
 
 
+def test_speakers_are_normalised_by_what_sounds_of_their_own_clips(script: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    mfcc = rng.standard_normal((6, 4, 30)).astype(np.float32)
+    extents = np.array([(3, 20), (0, 30), (5, 9), (1, 12), (2, 28), (10, 15)])
+    speakers = np.array(list("ababab"))
+    clips = script.Clips(mfcc, np.array(list("xyxyxy")), speakers, speakers == "a", extents)
+    other = script.Clips(
+        mfcc * 3 + np.arange(4, dtype=np.float32)[:, None],
+        *(getattr(clips, n) for n in ("labels", "speakers", "official", "extents")),
+    )
+    found = clips.normalised().mfcc
+    for name in "ab":
+        frames = np.concatenate([found[i][:, slice(*extents[i])] for i in np.flatnonzero(speakers == name)], axis=1)
+        np.testing.assert_allclose(frames.mean(axis=1), 0, atol=1e-5)
+        np.testing.assert_allclose(frames.std(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(other.normalised().mfcc, found, atol=1e-4)  # a microphone's gain and colour drop out
+    np.testing.assert_array_equal(clips.mfcc, mfcc)
+
+
 def test_each_phone_has_one_group(script: ModuleType) -> None:
     grouped = [phone for phones in script.GROUPS.values() for phone in phones.split()]
     assert len(grouped) == len(set(grouped))
