@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,17 @@ def shared_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
+def words(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of real clips, by class: two digits by ten voices. Who changes it takes a copy."""
+    folder = tmp_path_factory.mktemp("corpus") / "words"
+    for digit in ("one", "two"):
+        (folder / digit).mkdir(parents=True)
+        for clip in sorted((project_root / "data" / "spoken-digits" / "audio").glob(f"{digit}_*_0.flac"))[:10]:
+            shutil.copy(clip, folder / digit)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def digit_patches() -> Patches:
     """Real MFCC patches of some voices of the built-in corpus, ten digits, small enough for tests."""
     from cepscope.corpora import Corpus, extract, load_corpus
@@ -78,3 +90,33 @@ def digit_model(digit_patches: Patches) -> keras.Model:
     cs.pretrain(model, digit_patches, epochs=2, seed=0)
     cs.fit_classifier(model, digit_patches, epochs=6, seed=0)
     return model
+
+
+class Cepscope:
+    """The command line in this process: the last call's output and messages."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self.out = self.err = ""
+
+    def __call__(self, *arguments: object) -> int:
+        """Run a command; return its exit code."""
+        from cepscope.cli import main
+
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        self.out, self.err = self._capsys.readouterr()
+        return stop.value.code  # type: ignore[return-value]
+
+    @property
+    def lines(self) -> list[str]:
+        """Lines of the output."""
+        return self.out.splitlines()
+
+
+@pytest.fixture
+def cepscope(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cepscope:
+    """Return the command line, working in an empty folder and with no corpora fetched."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CEPSCOPE_DATA", str(tmp_path / "data"))
+    return Cepscope(capsys)
