@@ -7,6 +7,7 @@ import subprocess
 import sys
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from cepscope.maximize import Patterns
 from cepscope.pipeline import NAMES, run_stages, stages, stored_config
 from cepscope.pipeline.ledger import Ledger, code_version, run_folder
 from cepscope.probe import load_unit_rows
-from cepscope.probe.scores import SOUND_COLUMNS
+from cepscope.probe.scores import MEDIANS, SOUND_COLUMNS
 
 SMALL = (
     "features.sr=8000", "features.frames=48", "model.filters=[3, 4]", "train.pretrain_epochs=1", "train.epochs=2",
@@ -115,16 +116,48 @@ def test_what_is_unchanged_is_skipped(finished: Path, words: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()} == before
 
 
-def test_another_run_with_the_same_seed_has_the_same_bits(finished: Path, words: Path, tmp_path: Path) -> None:
-    run_stages(tmp_path / "again", settings(words))
+def test_the_command_makes_the_same_bits_then_skips_then_probes(cepscope: Any, finished: Path, words: Path) -> None:
+    """Another run with the same seed, of the same recordings in another folder."""
+    shutil.copytree(words, "words")
+    command = ("run", "words", *(word for setting in SMALL for word in ("--set", setting)))
+    assert cepscope(*command) == 0, cepscope.err
+    folder = Path("runs/words")
+    page = folder / "report" / "index.html"
+    assert cepscope.out == f"{page}\n"
+    assert page.is_file()
+    lines = cepscope.err.splitlines()
+    assert "2 classes" in lines[0]
+    assert "runs/words" in lines[2]
+    assert "warning" not in cepscope.err
+    assert "9 units" in lines[-1]
     for name in ("patterns/patterns.npz", "patterns/units.csv", *(f"audio/{unit}.wav" for unit in UNITS)):
-        assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes(), name
+        assert (folder / name).read_bytes() == (finished / name).read_bytes(), name
+
+    assert cepscope(*command, "--json") == 0
+    result = json.loads(cepscope.out)
+    assert cepscope.err.count("unchanged, skipped") == 6
+    assert result["page"] == str(page)
+
+    assert cepscope("probe", folder, "--json") == 0
+    summary = json.loads(cepscope.out)
+    assert summary == json.loads((folder / "patterns" / "summary.json").read_text())
+    assert list(summary) == ["test_accuracy", "layers", "logit_sounds_right", "views"]
+    assert list(summary["layers"]) == ["crbm1", "crbm2", "logits"]
+    assert list(summary["layers"]["crbm1"]) == ["units", *MEDIANS]
+    assert summary["logit_sounds_right"].endswith("/2")
+
+    assert cepscope("probe", folder) == 0
+    assert "crbm2" in cepscope.out
+    assert "test accuracy" in cepscope.out
 
 
 def test_another_seed_gives_other_patterns(copy: Path, words: Path) -> None:
-    before = np.load(copy / "patterns" / "patterns.npz")["x"]
-    assert "maximize" in redone(copy, settings(words, "seed=1"))
-    assert not np.array_equal(np.load(copy / "patterns" / "patterns.npz")["x"], before)
+    before = Patterns.load(copy / "patterns" / "patterns.npz")
+    config = settings(words, "seed=1", "maximize.layers=['logits']")
+    assert [stage for name in NAMES[:3] for stage in redone(copy, config, name)] == ["extract", "train", "maximize"]
+    after = Patterns.load(copy / "patterns" / "patterns.npz")
+    assert after.units == before.units[-2:]
+    assert not np.array_equal(after.x, before.x[-2:])
 
 
 def test_a_damaged_file_is_made_again_and_nothing_else(copy: Path, words: Path) -> None:

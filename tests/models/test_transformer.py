@@ -26,6 +26,7 @@ def _rows(count: int = 60) -> Array:
     return np.random.default_rng(0).normal(3, 2, (count, 6 * 8))
 
 
+@pytest.mark.slow
 def test_scikit_learn_accepts_it() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # checks that scikit-learn itself skips are announced as warnings
