@@ -24,9 +24,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores: threads of
 ROOT = Path(__file__).resolve().parents[1]
 # few tests that take long: they go first, so that no process is left with one of them while the others are done
 LONG = (
-    *("test_pipeline.py", "test_engine.py", "test_resume.py", "test_transformer.py", "test_notebooks.py"),
-    *("test_foreign.py", "test_explain.py"),
-    *("test_generation.py", "test_cli.py", "test_evaluation.py", "test_options.py", "test_ais.py"),
+    *("test_pipeline.py", "test_engine.py", "test_options.py", "test_notebooks.py", "test_inversion.py"),
+    *("test_context.py", "test_train.py", "test_trainer.py", "test_transformer.py", "test_ais.py"),
+    *("test_resume.py", "test_generation.py", "test_exact_training.py", "test_browser.py", "test_differentiable.py"),
+    *("test_comparison_browser.py", "test_foreign.py", "test_explain.py", "test_objectives.py", "test_cli.py"),
 )
 
 
