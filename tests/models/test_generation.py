@@ -219,7 +219,7 @@ def test_samples_of_a_unit_excite_it() -> None:
 def pretrained(digit_patches: Any) -> keras.Model:
     """A CDBN of real digits before it learns from labels, which costs it some of what it can generate."""
     model = build_cdbn(digit_patches.input_shape, 10, filters=(16, 48), kernel_sizes=((5, 5), (3, 3)), seed=0)
-    cs.pretrain(model, digit_patches, epochs=20, learning_rate=1e-2, batch_size=32)
+    cs.pretrain(model, digit_patches, epochs=12, learning_rate=1e-2, batch_size=32)
     return model
 
 

@@ -106,8 +106,8 @@ def test_cross_entropy_draws_the_activity_to_its_target_too(bars: Any) -> None:
 def test_momentum_changes_and_other_optimizers_work(bars: Any) -> None:
     seen: list[float] = []
     note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(note.model.optimizer.momentum))
-    pretrain(_small(), bars.x, epochs=4, learning_rate=0.1, momentum=(0.5, 0.9, 2), callbacks=[note])
-    assert seen == [0.5, 0.5, 0.9, 0.9] * 2
+    pretrain(_one(), bars.x, epochs=4, learning_rate=0.1, momentum=(0.5, 0.9, 2), callbacks=[note])
+    assert seen == [0.5, 0.5, 0.9, 0.9]
     model = _one()
     before = model.get_layer("crbm1").kernel.numpy()
     pretrain(model, bars.x, epochs=1, optimizer=keras.optimizers.RMSprop(0.01))
@@ -115,10 +115,8 @@ def test_momentum_changes_and_other_optimizers_work(bars: Any) -> None:
 
 
 def test_the_likelihood_stands_in_the_history(bars: Any) -> None:
-    rows = pretrain(_small(), bars.x, held_out=bars.x[:40], epochs=4, learning_rate=0.02, likelihood_every=2)
-    for layer in ("crbm1", "crbm2"):
-        mine = [row for row in rows if row["layer"] == layer]
-        assert ["log_likelihood" in row for row in mine] == [False, True, False, True]
+    rows = pretrain(_one(), bars.x, held_out=bars.x[:40], epochs=4, learning_rate=0.02, likelihood_every=2)
+    assert ["log_likelihood" in row for row in rows] == [False, True, False, True]
     assert rows[3]["log_likelihood"] > rows[1]["log_likelihood"] - 1  # nats; it learns, and AIS errs a little
 
 
@@ -137,7 +135,7 @@ def test_a_plain_network_of_the_same_shape(bars: Any) -> None:
     model = build_cnn((8, 16, 1), 3, filters=(4, 6), kernel_sizes=((3, 3), (2, 3)), pool_sizes=((2, 2), (1, 2)), seed=0)
     ours = _small()
     assert model.get_layer("logits").kernel.shape == ours.get_layer("logits").kernel.shape
-    rows = fit_classifier(model, bars.x, bars.y, validation=(bars.x[:50], bars.y[:50]), epochs=40, batch_size=20)
+    rows = fit_classifier(model, bars.x, bars.y, validation=(bars.x[:50], bars.y[:50]), epochs=20, batch_size=20)
     assert rows[-1]["val_accuracy"] > 0.9  # chance is .33
 
 

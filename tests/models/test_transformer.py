@@ -71,7 +71,7 @@ def test_a_pipeline_reads_real_digits(digit_patches: Any) -> None:
     train, test = digit_patches.train, digit_patches.test
     x, unseen = (part.x.reshape(len(part.x), -1) for part in (train, test))
     patch = train.x.shape[1:3]
-    face = CDBNTransformer(patch, filters=(16,), epochs=5, standardize=False, random_state=0)
+    face = CDBNTransformer(patch, filters=(16,), epochs=2, standardize=False, random_state=0)
     pipeline = make_pipeline(face, LinearSVC(C=0.01))
     search = GridSearchCV(pipeline, {"cdbntransformer__pool_sizes": [((2, 2),), ((2, 4),)]}, cv=2)
     search.fit(x, train.y)
