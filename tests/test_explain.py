@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,6 @@ import soundfile
 
 import cepscope as cs
 from cepscope.audio import read_audio, write_wav
-from cepscope.cli import main
 from cepscope.config import load_config
 from cepscope.corpora import Patches
 from cepscope.errors import CepscopeWarning, DataError, NotFittedError, ParameterError
@@ -28,17 +28,6 @@ SMALL = (
     "features.sr=8000", "features.frames=48", "model.filters=[3, 4]", "train.pretrain=false", "train.epochs=1",
     "maximize.steps=2", "maximize.mode=classic", "invert.method=fast", "report.exemplars=1",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def words(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of real clips, by class: two digits by 12 voices."""
-    folder = tmp_path_factory.mktemp("corpus") / "words"
-    for digit in ("one", "two"):
-        (folder / digit).mkdir(parents=True)
-        for clip in sorted((project_root / "data" / "spoken-digits" / "audio").glob(f"{digit}_*_0.flac"))[:12]:
-            shutil.copy(clip, folder / digit)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +57,6 @@ def found(explainer: RunExplainer, words: Path) -> RunExplanation:
 
 def held_out(run: Path) -> tuple[str, ...]:
     return Patches.load(run / "features").test.paths
-
-
-def cepscope(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, list[str]]:
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    out, err = capsys.readouterr()
-    return stop.value.code, out, err.splitlines()  # type: ignore[return-value]
 
 
 def test_the_run_s_table_says_the_same_of_held_out_clips(explainer: RunExplainer, run: Path) -> None:
@@ -128,10 +110,7 @@ def test_what_was_written_can_be_read_back(found: RunExplanation, tmp_path: Path
     assert page.read_text("utf-8").count('class="heard"') == 1
 
 
-def test_from_the_command_line(
-    run: Path, words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_from_the_command_line(cepscope: Any, run: Path, words: Path) -> None:
     shutil.copytree(run, "small")
     clips = sorted((words / "one").iterdir())[:2]
     Path("mine").mkdir()
@@ -142,9 +121,8 @@ def test_from_the_command_line(
     Path("mine/broken.wav").write_text("hello")
     write_wav("mine/quiet.wav", np.zeros(sr), sr)
 
-    code, out, lines = cepscope(capsys, "explain", "mine", "--run", "small", "--json")
-    assert code == 0, lines
-    answers = [json.loads(line) for line in out.splitlines()]
+    assert cepscope("explain", "mine", "--run", "small", "--json") == 0, cepscope.err
+    answers, lines = [json.loads(line) for line in cepscope.lines], cepscope.err.splitlines()
     assert [one["file"] for one in answers] == ["mine/a.flac", "mine/a.wav", "mine/short.wav"]
     assert [one["page"] for one in answers] == [f"small/explain/{name}/index.html" for name in ("a", "a-2", "short")]
     for one in answers:
@@ -165,10 +143,9 @@ def test_from_the_command_line(
     link = re.search(r'<a class="there" href="([^"#]+)#conv-\d"', Path(answers[0]["page"]).read_text("utf-8"))[1]
     assert (Path(answers[0]["page"]).parent / link).resolve() == Path("small/report/index.html").resolve()
 
-    assert cepscope(capsys, "explain", "mine/a.wav", "--run", "small", "--out", "here/it is")[:2] == (
-        0, "here/it is/index.html\n",
-    )  # fmt: skip
-    assert cepscope(capsys, "explain", "mine/a.wav", "--run", "small", "--out", "here/it is")[0] == 0  # again, over it
+    for _ in range(2):  # again, over it
+        assert cepscope("explain", "mine/a.wav", "--run", "small", "--out", "here/it is") == 0, cepscope.err
+        assert cepscope.out == "here/it is/index.html\n"
 
 
 @pytest.mark.parametrize(
@@ -189,10 +166,8 @@ def test_from_the_command_line(
     ],
 )
 def test_bad_usage_is_one_clear_line(
-    arguments: list[str], code: int, message: str,
-    run: Path, words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.chdir(tmp_path)
+    arguments: list[str], code: int, message: str, cepscope: Any, run: Path, words: Path
+) -> None:
     Path("small").symlink_to(run)
     Path("words").symlink_to(words)
     Path("empty").mkdir()
@@ -204,8 +179,8 @@ def test_bad_usage_is_one_clear_line(
     write_wav("silent.wav", np.full(8000, 0.5), 8000)
     write_wav("click.wav", np.ones(80), 8000)
     before = sorted(run.rglob("*"))
-    found, out, lines = cepscope(capsys, "explain", *arguments)
-    assert (found, out) == (code, ""), lines
+    assert (cepscope("explain", *arguments), cepscope.out) == (code, ""), cepscope.err
+    lines = cepscope.err.splitlines()
     assert sum(message in line for line in lines) == 1, lines
     assert not any("Traceback" in line for line in lines)
     assert sorted(run.rglob("*")) == before

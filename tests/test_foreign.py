@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from cepscope.atomic import sha256
-from cepscope.cli import main
 from cepscope.config import RunConfig, load_config
 from cepscope.corpora import Patches
 from cepscope.errors import DataError, ParameterError
@@ -30,17 +29,6 @@ SMALL = (
 RATE = "features.sr=16000"
 PLAIN = "maximize.mode=classic"  # its loop is compiled faster
 layers = keras.layers
-
-
-@pytest.fixture(scope="session")
-def words(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of real clips, by class: two digits by ten voices."""
-    folder = tmp_path_factory.mktemp("data") / "words"
-    for digit in ("one", "two"):
-        (folder / digit).mkdir(parents=True)
-        for clip in sorted((project_root / "data" / "spoken-digits" / "audio").glob(f"{digit}_*_0.flac"))[:10]:
-            shutil.copy(clip, folder / digit)
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -70,24 +58,14 @@ def settings(words: Path, model: Path, *more: str) -> RunConfig:
     )
 
 
-def cepscope(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, list[str]]:
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    out, err = capsys.readouterr()
-    return stop.value.code, out, err.splitlines()  # type: ignore[return-value]
-
-
-def test_from_a_file_to_a_page_by_one_command(
-    words: Path, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_from_a_file_to_a_page_by_one_command(cepscope: Any, words: Path, models: Path) -> None:
     small = [word for setting in (*SMALL, RATE, "features.n_mfcc=12") for word in ("--set", setting)]
     command = ("maximize", "--model", models / "sequences.keras", "--data", words, "--layers", "conv,hidden")
     command = (*command, "--layers", "classes", "--labels", models / "three.txt", *small)
-    code, out, lines = cepscope(capsys, *command)
-    assert code == 0, lines
+    assert cepscope(*command) == 0, cepscope.err
+    lines = cepscope.err.splitlines()
     run = Path("runs/sequences")
-    assert out == "runs/sequences/report/index.html\n"
+    assert cepscope.out == "runs/sequences/report/index.html\n"
     assert lines[1] == (
         "sequences.keras is taken as it is, in the place of training; what each of its units prefers is searched for, "
         "made audible and checked."
@@ -131,11 +109,10 @@ def test_from_a_file_to_a_page_by_one_command(
     kernel, bias = original.get_layer("classes").get_weights()
     np.testing.assert_allclose(np.diag((below @ kernel + bias)[-3:]), patterns.activation[-3:], rtol=1e-3, atol=1e-3)
 
-    code, out, lines = cepscope(capsys, *command)
-    assert code == 0
-    assert sum("unchanged, skipped" in line for line in lines) == 6
-    code, out, lines = cepscope(capsys, "maximize", run, "--layers", "classes", "--set", PLAIN)
-    assert (code, out) == (0, "runs/sequences/patterns/patterns.npz\n"), lines
+    assert cepscope(*command) == 0
+    assert cepscope.err.count("unchanged, skipped") == 6
+    assert cepscope("maximize", run, "--layers", "classes", "--set", PLAIN) == 0, cepscope.err
+    assert cepscope.out == "runs/sequences/patterns/patterns.npz\n"
     assert Patterns.load(run / "patterns" / "patterns.npz").units == ("classes:0", "classes:1", "classes:2")
 
 
@@ -221,16 +198,14 @@ def test_a_front_end_by_name_leaves_what_was_said(tmp_path: Path) -> None:
     ],
 )
 def test_bad_usage_is_one_clear_line(
-    arguments: list[str], code: int, message: str,
-    words: Path, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.chdir(tmp_path)
+    arguments: list[str], code: int, message: str, cepscope: Any, words: Path, models: Path, tmp_path: Path
+) -> None:
     (tmp_path / "words").symlink_to(words)
     shutil.copy(models / "sequences.keras", tmp_path / "net.keras")
     (tmp_path / "text.keras").write_text("hello")
-    found, out, lines = cepscope(capsys, *arguments)
-    errors = [line for line in lines if line.startswith("cepscope: ")]
-    assert (found, out, len(errors)) == (code, "", 1), lines
+    assert (cepscope(*arguments), cepscope.out) == (code, ""), cepscope.err
+    errors = [line for line in cepscope.err.splitlines() if line.startswith("cepscope: ")]
+    assert len(errors) == 1, cepscope.err
     assert message in errors[0]
     assert not (tmp_path / "runs").exists()
 

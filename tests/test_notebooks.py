@@ -24,6 +24,7 @@ def test_both_faces_of_a_notebook_agree(script: Path) -> None:
     assert not any(cell.get("outputs") for cell in notebook.cells), "kept without outputs"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of jupyter's own event loop and paths
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # of the kernel's sockets
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)

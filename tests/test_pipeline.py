@@ -7,6 +7,7 @@ import subprocess
 import sys
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from cepscope.maximize import Patterns
 from cepscope.pipeline import NAMES, run_stages, stages, stored_config
 from cepscope.pipeline.ledger import Ledger, code_version, run_folder
 from cepscope.probe import load_unit_rows
-from cepscope.probe.scores import SOUND_COLUMNS
+from cepscope.probe.scores import MEDIANS, SOUND_COLUMNS
 
 SMALL = (
     "features.sr=8000", "features.frames=48", "model.filters=[3, 4]", "train.pretrain_epochs=1", "train.epochs=2",
@@ -30,25 +31,14 @@ SMALL = (
 UNITS = [f"crbm1-{i}" for i in range(3)] + [f"crbm2-{i}" for i in range(4)] + [f"logits-{i}" for i in range(2)]
 
 
-@pytest.fixture(scope="session")
-def two_digits(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of real clips, by class: two digits by 12 voices."""
-    folder = tmp_path_factory.mktemp("corpus") / "two-digits"
-    for digit in ("one", "two"):
-        (folder / digit).mkdir(parents=True)
-        for clip in sorted((project_root / "data" / "spoken-digits" / "audio").glob(f"{digit}_*_0.flac"))[:12]:
-            shutil.copy(clip, folder / digit)
-    return folder
-
-
 def settings(corpus: Path, *more: str) -> RunConfig:
     return load_config(overrides=(*SMALL, *more), flags={"corpus": str(corpus)}, environment={})
 
 
 @pytest.fixture(scope="module")
-def finished(two_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(words: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "deep" / "run"
-    outcomes = run_stages(folder, settings(two_digits))
+    outcomes = run_stages(folder, settings(words))
     assert [outcome.stage for outcome in outcomes if not outcome.skipped] == list(NAMES)
     return folder
 
@@ -79,7 +69,7 @@ def test_a_run_leaves_exactly_its_artifacts(finished: Path) -> None:
         assert (file.getframerate(), file.getnframes()) == (8000, 47 * 80)
 
 
-def test_the_record_holds_what_was_read_and_written(finished: Path, two_digits: Path) -> None:
+def test_the_record_holds_what_was_read_and_written(finished: Path, words: Path) -> None:
     record = json.loads((finished / "run.json").read_text())
     assert record["settings"]["train"]["epochs"] == 2
     assert {"cepscope", "python", "tensorflow", "keras", "librosa", "numpy", "scipy"} <= record["versions"].keys()
@@ -89,7 +79,7 @@ def test_the_record_holds_what_was_read_and_written(finished: Path, two_digits: 
         assert all(sha256(finished / name) == digest for name, digest in entry["outputs"].items())
     outputs = {name: record["stages"][name]["outputs"] for name in ("extract", "maximize")}
     assert record["stages"]["invert"]["inputs"] == {**outputs["extract"], **outputs["maximize"]}
-    assert stored_config(finished) == settings(two_digits)
+    assert stored_config(finished) == settings(words)
 
 
 def test_sounds_have_a_row_of_scores_each(finished: Path) -> None:
@@ -120,58 +110,90 @@ def test_the_page_shows_every_unit(finished: Path) -> None:
     assert page.count("<audio") == len(UNITS)
 
 
-def test_what_is_unchanged_is_skipped(finished: Path, two_digits: Path) -> None:
+def test_what_is_unchanged_is_skipped(finished: Path, words: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
-    assert redone(finished, settings(two_digits)) == []
+    assert redone(finished, settings(words)) == []
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()} == before
 
 
-def test_another_run_with_the_same_seed_has_the_same_bits(finished: Path, two_digits: Path, tmp_path: Path) -> None:
-    run_stages(tmp_path / "again", settings(two_digits))
+def test_the_command_makes_the_same_bits_then_skips_then_probes(cepscope: Any, finished: Path, words: Path) -> None:
+    """Another run with the same seed, of the same recordings in another folder."""
+    shutil.copytree(words, "words")
+    command = ("run", "words", *(word for setting in SMALL for word in ("--set", setting)))
+    assert cepscope(*command) == 0, cepscope.err
+    folder = Path("runs/words")
+    page = folder / "report" / "index.html"
+    assert cepscope.out == f"{page}\n"
+    assert page.is_file()
+    lines = cepscope.err.splitlines()
+    assert "2 classes" in lines[0]
+    assert "runs/words" in lines[2]
+    assert "warning" not in cepscope.err
+    assert "9 units" in lines[-1]
     for name in ("patterns/patterns.npz", "patterns/units.csv", *(f"audio/{unit}.wav" for unit in UNITS)):
-        assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes(), name
+        assert (folder / name).read_bytes() == (finished / name).read_bytes(), name
+
+    assert cepscope(*command, "--json") == 0
+    result = json.loads(cepscope.out)
+    assert cepscope.err.count("unchanged, skipped") == 6
+    assert result["page"] == str(page)
+
+    assert cepscope("probe", folder, "--json") == 0
+    summary = json.loads(cepscope.out)
+    assert summary == json.loads((folder / "patterns" / "summary.json").read_text())
+    assert list(summary) == ["test_accuracy", "layers", "logit_sounds_right", "views"]
+    assert list(summary["layers"]) == ["crbm1", "crbm2", "logits"]
+    assert list(summary["layers"]["crbm1"]) == ["units", *MEDIANS]
+    assert summary["logit_sounds_right"].endswith("/2")
+
+    assert cepscope("probe", folder) == 0
+    assert "crbm2" in cepscope.out
+    assert "test accuracy" in cepscope.out
 
 
-def test_another_seed_gives_other_patterns(copy: Path, two_digits: Path) -> None:
-    before = np.load(copy / "patterns" / "patterns.npz")["x"]
-    assert "maximize" in redone(copy, settings(two_digits, "seed=1"))
-    assert not np.array_equal(np.load(copy / "patterns" / "patterns.npz")["x"], before)
+def test_another_seed_gives_other_patterns(copy: Path, words: Path) -> None:
+    before = Patterns.load(copy / "patterns" / "patterns.npz")
+    config = settings(words, "seed=1", "maximize.layers=['logits']")
+    assert [stage for name in NAMES[:3] for stage in redone(copy, config, name)] == ["extract", "train", "maximize"]
+    after = Patterns.load(copy / "patterns" / "patterns.npz")
+    assert after.units == before.units[-2:]
+    assert not np.array_equal(after.x, before.x[-2:])
 
 
-def test_a_damaged_file_is_made_again_and_nothing_else(copy: Path, two_digits: Path) -> None:
+def test_a_damaged_file_is_made_again_and_nothing_else(copy: Path, words: Path) -> None:
     sound = copy / "audio" / "crbm2-1.wav"
     good = sound.read_bytes()
     sound.write_bytes(good[:-2] + b"\x7f\x7f")
-    assert redone(copy, settings(two_digits)) == ["invert"]
+    assert redone(copy, settings(words)) == ["invert"]
     assert sound.read_bytes() == good
 
 
-def test_a_tampered_shard_is_computed_again(copy: Path, two_digits: Path) -> None:
+def test_a_tampered_shard_is_computed_again(copy: Path, words: Path) -> None:
     shard = next((copy / "features").glob("mfcc-*.npz"))
     digest = sha256(shard)
     with np.load(shard) as data:
         arrays = {name: data[name] for name in data.files}
     np.savez_compressed(shard, **{**arrays, "mfcc": 0 * arrays["mfcc"]})
-    assert redone(copy, settings(two_digits)) == ["extract"]
+    assert redone(copy, settings(words)) == ["extract"]
     assert sha256(shard) == digest
 
 
-def test_a_changed_setting_is_followed_from_its_stage_on(copy: Path, two_digits: Path) -> None:
+def test_a_changed_setting_is_followed_from_its_stage_on(copy: Path, words: Path) -> None:
     layers = "maximize.layers=['logits']"
-    assert redone(copy, settings(two_digits, layers)) == ["maximize", "invert", "probe", "report"]
+    assert redone(copy, settings(words, layers)) == ["maximize", "invert", "probe", "report"]
     sounds = {path.name for path in (copy / "audio").glob("*.wav")}
     assert sounds == {"logits-0.wav", "logits-1.wav"}  # those of other units are gone
 
 
-def test_a_file_of_someone_else_in_the_run_stays(copy: Path, two_digits: Path) -> None:
+def test_a_file_of_someone_else_in_the_run_stays(copy: Path, words: Path) -> None:
     mine = copy / "audio" / "mine.wav"
     mine.write_bytes(b"my own recording")
-    redone(copy, settings(two_digits, "invert.pitch=100"))
+    redone(copy, settings(words, "invert.pitch=100"))
     assert mine.read_bytes() == b"my own recording"
 
 
-def test_a_changed_recording_is_noticed(copy: Path, two_digits: Path, tmp_path: Path) -> None:
-    corpus = Path(shutil.copytree(two_digits, tmp_path / "corpus" / "two-digits"))
+def test_a_changed_recording_is_noticed(copy: Path, words: Path, tmp_path: Path) -> None:
+    corpus = Path(shutil.copytree(words, tmp_path / "corpus" / "words"))
     config = settings(corpus)
     run_stages(copy, config, only="extract")
     first, second = sorted((corpus / "one").iterdir())[:2]
@@ -181,42 +203,42 @@ def test_a_changed_recording_is_noticed(copy: Path, two_digits: Path, tmp_path: 
         run_stages(copy, config, only="maximize")
 
 
-def test_a_killed_stage_goes_on(copy: Path, two_digits: Path) -> None:
+def test_a_killed_stage_goes_on(copy: Path, words: Path) -> None:
     Ledger(copy).begin("maximize")
     (copy / "patterns" / "patterns.npz").unlink()
     (copy / ".lock").write_text("999999999")  # of a process that is no more
-    assert redone(copy, settings(two_digits)) == ["maximize"]  # the same bits again: the rest is current
+    assert redone(copy, settings(words)) == ["maximize"]  # the same bits again: the rest is current
     assert not (copy / ".lock").exists()
 
 
-def test_two_runs_do_not_share_a_folder(copy: Path, two_digits: Path) -> None:
+def test_two_runs_do_not_share_a_folder(copy: Path, words: Path) -> None:
     with run_folder(copy), pytest.raises(DataError, match=f"Process {os.getpid()} is working in"):
-        run_stages(copy, settings(two_digits))
+        run_stages(copy, settings(words))
     assert not (copy / ".lock").exists()
 
 
-def test_a_single_stage_wants_those_before_it(finished: Path, copy: Path, two_digits: Path, tmp_path: Path) -> None:
+def test_a_single_stage_wants_those_before_it(finished: Path, copy: Path, words: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFittedError, match="`train` needs `extract`"):
-        run_stages(tmp_path / "new", settings(two_digits), only="train")
+        run_stages(tmp_path / "new", settings(words), only="train")
     assert not (tmp_path / "new").exists()
     with pytest.raises(ParameterError, match=r"`extract` was run with features.n_mfcc=20. Received: 13"):
-        run_stages(copy, settings(two_digits, "features.n_mfcc=13"), only="train")
+        run_stages(copy, settings(words, "features.n_mfcc=13"), only="train")
     (copy / "patterns" / "patterns.npz").write_bytes(b"")
     with pytest.raises(CorruptArtifactError, match=r"`maximize` .* changed"):
-        run_stages(copy, settings(two_digits), only="invert")
+        run_stages(copy, settings(words), only="invert")
     with pytest.raises(NotFittedError, match="no run in"):
         stored_config(tmp_path)
 
 
-def test_a_folder_with_something_else_in_it_is_refused(two_digits: Path) -> None:
-    before = sorted(two_digits.rglob("*"))
+def test_a_folder_with_something_else_in_it_is_refused(words: Path) -> None:
+    before = sorted(words.rglob("*"))
     with pytest.raises(ParameterError, match="holds one and no run"):
-        run_stages(two_digits, settings(two_digits))
-    assert sorted(two_digits.rglob("*")) == before
+        run_stages(words, settings(words))
+    assert sorted(words.rglob("*")) == before
 
 
-def test_nothing_is_left_of_a_run_that_failed_at_once(two_digits: Path, tmp_path: Path) -> None:
-    corpus = Path(shutil.copytree(two_digits, tmp_path / "corpus"))
+def test_nothing_is_left_of_a_run_that_failed_at_once(words: Path, tmp_path: Path) -> None:
+    corpus = Path(shutil.copytree(words, tmp_path / "corpus"))
     (corpus / "one" / "a.wav").write_text("hello")
     with pytest.raises(DataError, match=r"a\.wav"):
         run_stages(tmp_path / "runs" / "new", settings(corpus, "strict=true"))

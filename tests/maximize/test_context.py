@@ -68,7 +68,7 @@ def test_all_fields_are_those_of_each_place(layer: str) -> None:
         value = keras.layers.Conv2D(4, 3, padding="same", name="b")(value)
         model = keras.Model(inputs, value)
     fields = receptive_fields(model, layer)
-    for place in list(fields)[:: max(1, len(fields) // 7)]:
+    for place in list(fields)[:: max(1, len(fields) // 4)]:
         assert fields[place] == receptive_field(model, layer, place)
 
 

@@ -207,9 +207,9 @@ def test_persistent_chains_learn_the_most_likely_model() -> None:
     before = cost()
     trainer = CRBMTrainer(rbm, persistent=True, k=3, sparsity_cost=0.0, weight_decay=decay, dtype="float64")
     trainer.prepare(data.shape)
-    trainer.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.05, 2500)))
+    trainer.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.05, 1500)))
     step = tf.function(trainer.train_step)
-    for _ in range(2500):
+    for _ in range(1500):
         step(data)
     assert cost() < best + 0.01
     assert before > best + 0.1

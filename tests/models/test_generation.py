@@ -219,7 +219,7 @@ def test_samples_of_a_unit_excite_it() -> None:
 def pretrained(digit_patches: Any) -> keras.Model:
     """A CDBN of real digits before it learns from labels, which costs it some of what it can generate."""
     model = build_cdbn(digit_patches.input_shape, 10, filters=(16, 48), kernel_sizes=((5, 5), (3, 3)), seed=0)
-    cs.pretrain(model, digit_patches, epochs=20, learning_rate=1e-2, batch_size=32)
+    cs.pretrain(model, digit_patches, epochs=12, learning_rate=1e-2, batch_size=32)
     return model
 
 
@@ -233,6 +233,7 @@ def test_real_digits_come_back_through_the_layers(pretrained: keras.Model, digit
     assert reconstruct(pretrained, x, layers=1).shape == x.shape
 
 
+@pytest.mark.slow
 def test_two_rectified_layers_come_down_no_worse_than_the_mean_patch(digit_patches: Any) -> None:
     model = build_cdbn(digit_patches.input_shape, 10, filters=(8, 12), hidden="relu", seed=0)
     cs.pretrain(model, digit_patches, epochs=15, learning_rate=3e-3, batch_size=32)
@@ -242,8 +243,6 @@ def test_two_rectified_layers_come_down_no_worse_than_the_mean_patch(digit_patch
     errors = reconstruction_errors(model, digit_patches.test.x[:40], baseline=mean)
     assert errors["crbm1"] < 0.8
     assert errors["crbm2"] < 1
-    with pytest.raises(ParameterError, match="0 or more"):
-        top_down(model, "crbm1", np.full((1, *model.get_layer("crbm1").output.shape[1:]), -1.0))
 
 
 def test_chains_of_one_seed_differ_only_by_what_is_held_on(pretrained: keras.Model) -> None:
@@ -268,6 +267,7 @@ def test_what_is_generated_can_be_heard(pretrained: keras.Model, digit_patches: 
 
 def test_wrong_requests_are_refused() -> None:
     model = _tiny()
+    rectified = build_cdbn((6, 12, 1), 2, filters=(3,), kernel_sizes=((3, 3),), pool_sizes=((1, 2),), hidden="relu")
     for message, call in (
         ("There is no RBM layer 'conv'", lambda: sample_unit(model, "conv", 0)),
         ("has filters 0 to 3", lambda: sample_unit(model, "crbm2", 4)),
@@ -286,6 +286,7 @@ def test_wrong_requests_are_refused() -> None:
         ("`start` must be", lambda: gibbs_chains(model.layers[1], np.zeros((1, 6, 12, 3)))),
         ("too small", lambda: gibbs_chains(model.layers[1], np.zeros((1, 2, 2, 1)))),
         ("`chains` must be", lambda: sample_unit(model, "crbm1", 0, chains=0)),
+        ("0 or more", lambda: top_down(rectified, "crbm1", np.full((1, 4, 5, 3), -1.0))),
         ("in 0 to 1", lambda: top_down(model, "crbm1", np.full((1, 4, 5, 3), 7))),
         ("`rounds` must be", lambda: top_down(model, "crbm1", np.zeros((1, 4, 5, 3)), rounds=-1)),
         ("at least one patch", lambda: reconstruct(model, np.zeros((0, 6, 12, 1)))),

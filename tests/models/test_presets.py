@@ -68,7 +68,9 @@ def test_the_rate_falls_by_the_epoch_and_the_momentum_rises_in_the_fifth() -> No
     assert [early if epoch < change else late for epoch in range(6)] == [0.5, 0.5, 0.5, 0.5, 0.9, 0.9]
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "lee2009-mfcc")) for name in PRESETS]
+)
 def test_presets_learn_real_speech(name: str, shared_dir: Path) -> None:
     """The activity comes to its target of .05, the reconstruction error far below the variance of the input."""
     files = sorted((shared_dir / "corpora" / "librispeech_sex").rglob("*.flac"))[:24]

@@ -26,6 +26,7 @@ def _rows(count: int = 60) -> Array:
     return np.random.default_rng(0).normal(3, 2, (count, 6 * 8))
 
 
+@pytest.mark.slow
 def test_scikit_learn_accepts_it() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # checks that scikit-learn itself skips are announced as warnings
@@ -70,7 +71,7 @@ def test_a_pipeline_reads_real_digits(digit_patches: Any) -> None:
     train, test = digit_patches.train, digit_patches.test
     x, unseen = (part.x.reshape(len(part.x), -1) for part in (train, test))
     patch = train.x.shape[1:3]
-    face = CDBNTransformer(patch, filters=(16,), epochs=5, standardize=False, random_state=0)
+    face = CDBNTransformer(patch, filters=(16,), epochs=2, standardize=False, random_state=0)
     pipeline = make_pipeline(face, LinearSVC(C=0.01))
     search = GridSearchCV(pipeline, {"cdbntransformer__pool_sizes": [((2, 2),), ((2, 4),)]}, cv=2)
     search.fit(x, train.y)
