@@ -78,6 +78,14 @@ def test_the_seed_fixes_every_weight() -> None:
     assert not np.isin(kernels[0].ravel()[:8], kernels[1]).any()  # layers draw different numbers
 
 
+def test_the_scale_of_visible_units_is_the_first_layers() -> None:
+    model = build_cdbn((20, 64, 1), 3, visible_scale=0.5)
+    scales = [layer.visible_scale for layer in model.layers if isinstance(layer, ConvolutionalRBM)]
+    assert scales == [0.5, 1.0]
+    with pytest.raises(ParameterError, match="visible_scale"):
+        build_cdbn((20, 64, 1), 3, visible="binary", visible_scale=0.5)
+
+
 def test_visible_units_above_start_centred() -> None:
     """The offset of the second layer is the mean field of a first layer that sees nothing."""
     model = _small()

@@ -109,6 +109,7 @@ class ModelConfig(_Section):
     kernel_sizes: tuple[Pair, ...] = ((5, 5), (3, 5))
     pool_sizes: tuple[Pair, ...] = ((2, 2), (2, 2))
     visible: Literal["gaussian", "binary"] = "gaussian"
+    visible_scale: Positive = 1.0
     hidden: Literal["binary", "relu"] = "binary"
     center_hidden: bool = False
     dropout: Share = 0.3
