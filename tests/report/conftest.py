@@ -1,8 +1,10 @@
-"""A page's content made of real clips of the built-in corpus: 62 units of three layers."""
+"""A page's content made of real clips of the built-in corpus, 62 units of three layers; pages in a real browser."""
 
 from __future__ import annotations
 
 import csv
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +186,96 @@ def content(project_root: Path) -> ReportContent:
         history=_history(),
         summary={"test_accuracy": 0.9725, "layers": medians, "logit_sounds_right": "9/10"},
     )
+
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--headless",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-gpu",
+    "--autoplay-policy=no-user-gesture-required",
+]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, without a window."""
+    binary = shutil.which("chromium")
+    if binary is None:
+        pytest.skip("no `chromium` on the PATH; on Debian: apt-get install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=binary, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """An open page without a network, and all it complained of or asked for; what else a page can do, it can."""
+
+    PLAYING = "[...document.querySelectorAll('audio')].map((a, i) => (a.paused ? -1 : i)).filter((i) => i >= 0)"
+
+    def __init__(self, browser: Any, address: str, **settings: Any) -> None:
+        self.address = address
+        self.context = browser.new_context(offline=True, **{"viewport": {"width": 1366, "height": 768}, **settings})
+        self.page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url.split("#")[0]))
+        self.page.goto(address)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.page, name)
+
+    def until(self, condition: str) -> None:
+        """Wait until an expression holds; `wait_for_function` would need `eval`, which the pages forbid."""
+        for _ in range(750):
+            if self.page.evaluate(condition):
+                return
+            self.page.wait_for_timeout(20)
+        raise AssertionError(f"not within 15 s: {condition}")
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def chosen(self) -> str:
+        """Return the id of what has the focus."""
+        return str(self.page.evaluate("document.activeElement.id"))
+
+    def playing(self) -> list[int]:
+        """Return the places of the players that sound, among all of the document."""
+        return list(self.page.evaluate(self.PLAYING))
+
+    def slowly(self) -> None:
+        """Play at a quarter of the speed, so that a busy machine does not miss the end of a sound."""
+        self.page.evaluate(
+            "document.querySelectorAll('audio').forEach((a) => { a.defaultPlaybackRate = a.playbackRate = 0.25; })"
+        )
+
+    def close(self) -> None:
+        """Leave; the page must not have complained, nor asked for anything but itself and its own files."""
+        self.context.close()
+        assert self.complaints == []
+        own = self.address.split("#")[0]
+        files = own.rsplit("/", 1)[0] + "/media/"
+        assert [url for url in self.requests if url != own and not url.startswith(("data:", files))] == []
+
+
+@pytest.fixture
+def visits(browser: Any) -> Iterator[Callable[..., Visit]]:
+    """Open a page: ``visits(address, **settings of the browser's context)``."""
+    opened: list[Visit] = []
+
+    def visit(address: str, **settings: Any) -> Visit:
+        opened.append(Visit(browser, address, **settings))
+        return opened[-1]
+
+    yield visit
+    for one in opened:
+        one.close()
