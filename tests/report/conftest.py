@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,14 @@ def content(project_root: Path) -> ReportContent:
         history=_history(),
         summary={"test_accuracy": 0.9725, "layers": medians, "logit_sounds_right": "9/10"},
     )
+
+
+@pytest.fixture(scope="session")
+def many(content: ReportContent) -> ReportContent:
+    """201 units, one more than fit into one file; two differ only in how they are spelled."""
+    cards = [replace(content.units[i % 62], unit=f"crbm1:{i}", layer="crbm1") for i in range(200)]
+    cards.append(replace(content.units[0], unit="CRBM1:0", layer="logits", label="<script>alert(1)</script>"))
+    return replace(content, units=tuple(cards))
 
 
 ARGUMENTS = [

@@ -323,14 +323,6 @@ def test_where_loudness_is_not_defined_sounds_stay(content: ReportContent) -> No
     assert "Sounds are as loud as they came." in text
 
 
-@pytest.fixture(scope="module")
-def many(content: ReportContent) -> ReportContent:
-    """201 units, one more than fit into one file."""
-    cards = [dataclasses.replace(content.units[i % 62], unit=f"crbm1:{i}", layer="crbm1") for i in range(200)]
-    cards.append(dataclasses.replace(content.units[0], unit="CRBM1:0", layer="logits", label=EVIL))
-    return dataclasses.replace(content, units=tuple(cards))
-
-
 def test_a_large_page_has_its_pictures_and_sounds_next_to_it(many: ReportContent, tmp_path: Path) -> None:
     path = write_page(many, tmp_path)
     text = path.read_text("utf-8")

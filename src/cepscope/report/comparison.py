@@ -23,8 +23,7 @@ from cepscope.report.comparison_rows import (
     medians,
     row_view,
 )
-from cepscope.report.media import LUFS as LUFS
-from cepscope.report.media import Embedded, Ids
+from cepscope.report.media import LUFS, Embedded, Ids
 from cepscope.report.rendering import render
 
 MOST_ROWS = 30

@@ -156,7 +156,8 @@ def loudness(lufs: float, quieter: int) -> str:
     """
     if not math.isfinite(lufs):
         return "Sounds are as loud as they came."
-    text = f"All sounds are equally loud: {f'{lufs:.1f}'.removesuffix('.0').replace('-', MINUS)} LUFS (ITU-R BS.1770-4)."
+    level = number(lufs, 1).removesuffix(".0")
+    text = f"All sounds are equally loud: {level} LUFS (ITU-R BS.1770-4)."
     if quieter:
         text += f" {quieter} of them {'is' if quieter == 1 else 'are'} quieter, so as not to clip."
     return text
