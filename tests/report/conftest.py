@@ -1,4 +1,4 @@
-"""A page's content made of real clips of the built-in corpus, 62 units of three layers; pages in a real browser."""
+"""A page's content made of real clips of the built-in corpus, 82 units of three layers; pages in a real browser."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cepscope.report import Exemplar, ReportContent, UnitCard
 
 FRAMES = 64
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-LAYERS = (("crbm1", 24), ("crbm2", 28), ("logits", 10))
+LAYERS = (("crbm1", 24), ("crbm2", 48), ("logits", 10))
 
 
 def _clips(root: Path) -> list[dict[str, str]]:
@@ -95,7 +95,7 @@ def _kernel(rng: np.random.Generator, layer: str) -> np.ndarray | None:
 
 @pytest.fixture(scope="session")
 def content(project_root: Path) -> ReportContent:
-    """62 units: class means and mixtures of real patches as patterns, the nearest real clips as sounds."""
+    """82 units: class means and mixtures of real patches as patterns, the nearest real clips as sounds."""
     root = project_root / "data" / "spoken-digits"
     spec = MfccSpec(sr=16000, n_mfcc=20, floor=1e-5)
     rows = _clips(root)
@@ -192,7 +192,7 @@ def content(project_root: Path) -> ReportContent:
 @pytest.fixture(scope="session")
 def many(content: ReportContent) -> ReportContent:
     """201 units, one more than fit into one file; two differ only in how they are spelled."""
-    cards = [replace(content.units[i % 62], unit=f"crbm1:{i}", layer="crbm1") for i in range(200)]
+    cards = [replace(content.units[i % 82], unit=f"crbm1:{i}", layer="crbm1") for i in range(200)]
     cards.append(replace(content.units[0], unit="CRBM1:0", layer="logits", label="<script>alert(1)</script>"))
     return replace(content, units=tuple(cards))
 

@@ -69,7 +69,7 @@ def page(text: str) -> Page:
 
 def test_one_player_a_unit(page: Page, content: ReportContent) -> None:
     players = page.all("audio")
-    assert len(players) == len(content.units) == 62
+    assert len(players) == len(content.units) == 82
     assert all("controls" in player for player in players)
     names = [player["aria-label"] for player in players]
     assert names[0] == "Sound of crbm1:0"
@@ -109,7 +109,7 @@ def test_clips_of_one_name_and_two_sounds_are_two(content: ReportContent) -> Non
 
 def test_pictures_decode_and_are_described(page: Page, content: ReportContent) -> None:
     pictures = page.all("img")
-    assert len(pictures) == 2 + 52 + 62 * (3 + 3)  # legends, kernels; map, spectrogram, pattern, exemplars
+    assert len(pictures) == 2 + 72 + 82 * (3 + 3)  # legends, kernels; map, spectrogram, pattern, exemplars
     shapes = set()
     for picture in pictures:
         head, png = data_uri(picture["src"] or "")
@@ -122,7 +122,7 @@ def test_pictures_decode_and_are_described(page: Page, content: ReportContent) -
     assert any(
         re.match(r"MFCC pattern of logits:3: 20 coefficients by 64 frames, 0.63 s; the largest", a) for a in alts
     )
-    assert sum(not alt for alt in alts) == 62 * 3  # only those whose button says it all
+    assert sum(not alt for alt in alts) == 82 * 3  # only those whose button says it all
 
 
 def without_c0(content: ReportContent) -> ReportContent:
@@ -254,7 +254,7 @@ def test_what_is_doubtful_is_marked(page: Page, text: str, content: ReportConten
     assert marked == [name.replace(":", "-") for name in expected]
     assert text.count("<b>Doubtful:</b>") == len(expected)
     assert "the network hears the sound as nine" in text
-    assert f"{len(expected)} of 62 units are marked doubtful" in text
+    assert f"{len(expected)} of 82 units are marked doubtful" in text
 
 
 def test_a_synthetic_corpus_is_said_to_be_one(text: str, content: ReportContent) -> None:
@@ -278,7 +278,7 @@ def test_the_page_is_whole_and_the_same_each_time(content: ReportContent, text: 
     assert path == tmp_path / "report" / "index.html"
     assert path.read_text("utf-8") == text
     assert [p.name for p in path.parent.iterdir()] == ["index.html"]
-    assert len(text) < 8e6  # measured 4.2 MB for 62 units
+    assert len(text) < 8e6  # measured 4.2 MB for 82 units
 
 
 def test_a_failed_page_leaves_the_old_one(content: ReportContent, tmp_path: Path) -> None:

@@ -63,18 +63,18 @@ def limits(content: ReportContent) -> dict[str, tuple[float, float]]:
 
 
 def colours(card: UnitCard, ends: dict[str, tuple[float, float]]) -> list[str]:
-    """Return the step of colour of each score, in the order of `wording.SCORES`.
+    """Return the step of colour of each score, in the order of `wording.SCORES`."""
+    return [step(card.score(key), *ends[key]) for key, *_ in wording.SCORES]
+
+
+def step(value: float, low: float, high: float) -> str:
+    """Return the step of colour of a value between two ends; all the same: the middle one.
 
     Examples
     --------
     >>> step(1.0, 0.0, 2.0), step(-3.0, 0.0, 2.0), step(9.0, 0.0, 2.0), step(1.0, 1.0, 1.0), step(math.nan, 0.0, 2.0)
     ('4', '0', '8', '4', 'n')
     """
-    return [step(card.score(key), *ends[key]) for key, *_ in wording.SCORES]
-
-
-def step(value: float, low: float, high: float) -> str:
-    """Return the step of colour of a value between two ends; all the same: the middle one."""
     if not math.isfinite(value):
         return UNKNOWN
     place = (value - low) / (high - low) if high > low else 0.5
