@@ -267,6 +267,12 @@ class Visit:
             "document.querySelectorAll('audio').forEach((a) => { a.defaultPlaybackRate = a.playbackRate = 0.25; })"
         )
 
+    def barriers(self) -> dict[str, list[str]]:
+        """Return what keeps people out after axe-core: rule -> the elements that break it."""
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
+        found = axe.Axe().run(self.page).response["violations"]
+        return {one["id"]: [node["html"][:160] for node in one["nodes"][:3]] for one in found}
+
     def close(self) -> None:
         """Leave; the page must not have complained, nor asked for anything but itself and its own files."""
         self.context.close()

@@ -160,3 +160,4 @@ def test_looks(visits: Any, address: str, scheme: str) -> None:
         box, row = last.bounding_box(), page.locator("#digits-wav .tiles").bounding_box()
         assert row["x"] - 3 <= box["x"]
         assert box["x"] + box["width"] <= row["x"] + row["width"] + 3
+    assert page.barriers() == {}

@@ -232,3 +232,4 @@ def test_looks(visits: Any, address: str, scheme: str) -> None:
         assert max(lanes) - min(lanes) < 1  # everything lies on one time axis
         over = page.locator(".over").bounding_box()
         assert over["x"] == pytest.approx(lanes[0], abs=1)
+    assert page.barriers() == {}
