@@ -314,6 +314,30 @@ def test_the_map_by_keys(visit: Any, content: ReportContent) -> None:
     assert visit.locator("a.thumb:visible").count() == 10
 
 
+def test_without_a_mouse(visits: Visits, address: str) -> None:
+    visit = visits(address)
+    reached = []
+    for _ in range(40):
+        visit.press("Tab")
+        at = visit.evaluate("(() => { const a = document.activeElement; return a.id || a.hash || a.className; })()")
+        reached.append(at)
+        if at == "crbm1-0":
+            break
+    assert reached[0] == "#units"  # past everything to the units
+    for place in ("colour", "#crbm1-0", "search", "sort", "trust", "theme", "keys", "tour", "crbm1-0"):
+        assert place in reached, place
+    assert [at for at in reached if at.startswith("#crbm1-")] == ["#crbm1-0"]  # the map is one step
+    inside = []
+    for _ in range(12):
+        visit.press("Tab")
+        inside.append(visit.evaluate("document.activeElement.className || document.activeElement.dataset.clip || ''"))
+    assert {"open", "tap"} <= set(inside)
+    visit.locator("#crbm1-0 [data-voice=c]").focus()
+    visit.press("Space")  # a button is pressed, the unit's sound keeps still
+    assert visit.locator("#crbm1-0 [data-voice=c]").get_attribute("aria-pressed") == "true"
+    assert visit.playing() == []
+
+
 def test_the_map_takes_the_colour_of_any_score(visit: Any, content: ReportContent) -> None:
     def steps() -> list[str]:
         found = visit.evaluate("[...document.querySelectorAll('a.thumb')].map((t) => t.className.match(/q(.)/)[1])")

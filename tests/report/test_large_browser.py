@@ -49,6 +49,17 @@ def test_sounds_of_a_folder(visits: Visits, address: str) -> None:
     assert visit.locator(".unit.wide").count() == 1
 
 
+def test_files_of_a_folder_open_beside_the_page(visits: Visits, address: str) -> None:
+    visit = visits(f"{address}#crbm1-3")
+    with visit.context.expect_page() as told:
+        visit.locator("#crbm1-3 [data-save=spectrogram]").click()
+    told.value.wait_for_url(address.replace("index.html", "media/crbm1-3-*.png"))
+    visit.locator("#crbm1-3").focus()
+    visit.press("s")
+    visit.until("document.activeElement.id === 'crbm1-3'")
+    assert visit.url.startswith(address)  # the page itself stays
+
+
 def test_hostile_names_stay_words_when_their_card_comes(visits: Visits, address: str) -> None:
     visit = visits(f"{address}#CRBM1-0-2")
     assert visit.locator("#CRBM1-0-2 .label").inner_text() == "<script>alert(1)</script>"

@@ -327,7 +327,7 @@ def test_a_large_page_has_its_pictures_and_sounds_next_to_it(many: ReportContent
     path = write_page(many, tmp_path)
     text = path.read_text("utf-8")
     policy = next(m["content"] for m in Page(text).all("meta") if m.get("http-equiv")) or ""
-    assert policy.startswith("default-src 'none'; img-src 'self'; media-src 'self'; style-src 'sha256-")
+    assert policy.startswith("default-src 'none'; img-src 'self' file:; media-src 'self' file:; style-src 'sha256-")
     assert "data:" not in text.replace("data:font", "")
     bodies = [html.unescape(body) for body in re.findall(r'<script type="text/html">(.*?)</script>', text, re.S)]
     assert len(bodies) == 201

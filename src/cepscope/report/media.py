@@ -73,7 +73,7 @@ class Folder:
         Its name is part of each address.
     """
 
-    sources = "'self'"
+    sources = "'self' file:"  # 'self' alone matches no local file in Firefox, where such pages have no origin
     lazy = True
 
     def __init__(self, folder: str | Path) -> None:

@@ -33,6 +33,7 @@ const save = (unit, kind) => {
   const link = document.createElement("a");
   link.href = address;
   link.download = `${unit.id}-${kind === "arrays" ? "mfcc" : kind}.${suffix}`;
+  if (!address.startsWith("data:")) link.target = "_blank"; // of local files browsers save none: they show them
   link.click();
 };
 
