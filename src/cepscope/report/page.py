@@ -26,7 +26,10 @@ from cepscope.report.rendering import render
 LARGE_PAGE = 200  # units; above it one file is slow to open
 MEDIA = "media"  # folder of the pictures and sounds of a large page
 SCRIPTS = ("player.js", "units.js", "page.js")  # one after the other, as one script
-PLACES = ("top", "main", "overview", "map", "units", "training", "about", "search", "sort", "trust", "help", "clips")
+PLACES = {  # ids that are the page's own
+    *("top", "main", "overview", "map", "units", "training", "about", "help", "clips"),
+    *("search", "sort", "trust", "count", "reset", "theme", "keys", "colour", "scale", "here"),
+}
 
 
 def _inert_json(value: Any) -> Markup:
@@ -77,7 +80,7 @@ def render_page(content: ReportContent, *, media: Media | None = None) -> str:
         If a sound exceeds full scale.
     """
     media = media or Embedded()
-    ids = Ids({*PLACES, "theme", "keys", "count", "reset", "colour", "here", "now", "scale"})
+    ids = Ids(PLACES)
     desk = Desk.of(content, media, ids)
     medians = content.summary.get("layers") or {}
     layers = []
