@@ -264,7 +264,8 @@ class Visit:
     def slowly(self) -> None:
         """Play at a quarter of the speed, so that a busy machine does not miss the end of a sound."""
         self.page.evaluate(
-            "document.querySelectorAll('audio').forEach((a) => { a.defaultPlaybackRate = a.playbackRate = 0.25; })"
+            "(() => { const { prototype } = HTMLMediaElement; const { play } = prototype;"
+            "prototype.play = function () { this.playbackRate = 0.25; return play.call(this); }; })()"
         )
 
     def barriers(self) -> dict[str, list[str]]:

@@ -43,6 +43,7 @@ def test_as_many_players_as_units_and_all_can_be_decoded(visit: Any, content: Re
 
 def test_one_plays_and_a_second_stops_the_first(visit: Any) -> None:
     page = visit.page
+    visit.slowly()
     taps = page.locator(".tap")
     taps.nth(0).click()
     visit.until("document.querySelectorAll('audio')[0].currentTime > 0.05")
@@ -61,6 +62,7 @@ def test_one_plays_and_a_second_stops_the_first(visit: Any) -> None:
 
 def test_exemplars_play_one_at_a_time_and_stop_the_unit(visit: Any) -> None:
     page = visit.page
+    visit.slowly()
     page.locator(".tap").first.click()
     buttons = page.locator("[data-clip]")
     buttons.nth(0).click()
@@ -84,6 +86,7 @@ def test_exemplars_play_one_at_a_time_and_stop_the_unit(visit: Any) -> None:
 
 def test_keys(visit: Any) -> None:
     page = visit.page
+    visit.slowly()
     visit.press("ArrowRight")
     assert visit.chosen() == "crbm1-0"
     visit.press("ArrowRight", "ArrowRight")
@@ -211,6 +214,7 @@ def test_the_playhead_keeps_pace(visit: Any) -> None:
 
 
 def test_pattern_and_real_clip_by_ear(visit: Any) -> None:
+    visit.slowly()
     visit.press("ArrowRight")
     pressed = "[...document.querySelectorAll('#crbm1-0 [data-voice]')].map((b) => b.ariaPressed === 'true')"
     for key, voices in (("a", [1, 0, 0]), ("b", [0, 1, 0]), ("c", [0, 0, 1]), ("x", [1, 0, 0]), ("x", [0, 1, 0])):
@@ -232,6 +236,7 @@ def test_a_part_of_a_clip_is_what_the_network_sees(visits: Visits, content: Repo
     y = np.pad(clip.audio, (8000, 8000))  # half a second before and after
     longer = dataclasses.replace(card, exemplars=(dataclasses.replace(clip, audio=y),))
     visit = visits(write_page(dataclasses.replace(content, units=(longer,)), tmp_path).as_uri())
+    visit.slowly()
     button = visit.locator("[data-clip]")
     begin, length = (float(button.get_attribute(f"data-{name}")) for name in ("begin", "length"))
     assert length == pytest.approx(0.64)  # 64 frames of 10 ms
@@ -245,6 +250,7 @@ def test_a_part_of_a_clip_is_what_the_network_sees(visits: Visits, content: Repo
 
 
 def test_what_the_pointer_is_on_sounds(visit: Any) -> None:
+    visit.slowly()
     visit.locator("a.thumb[href='#crbm2-3']").hover()
     assert visit.locator("#here").inner_text() == "crbm2:3, doubtful: –"  # not measured
     visit.press("Space")
@@ -258,6 +264,7 @@ def test_what_the_pointer_is_on_sounds(visit: Any) -> None:
 
 
 def test_all_of_a_layer_in_a_row(visit: Any) -> None:
+    visit.slowly()
     visit.locator("#search").fill("logits")
     visit.locator("#logits-0").focus()
     visit.press("ArrowRight", "p")  # from here on
@@ -299,6 +306,7 @@ def test_enlarged_pattern_and_clips_lie_side_by_side(visit: Any) -> None:
 
 
 def test_the_map_by_keys(visit: Any, content: ReportContent) -> None:
+    visit.slowly()
     stops = visit.locator("a.thumb[tabindex='0']")
     assert stops.count() == 1  # Tab passes the map in one step
     stops.focus()
@@ -314,8 +322,8 @@ def test_the_map_by_keys(visit: Any, content: ReportContent) -> None:
     assert visit.locator("a.thumb:visible").count() == 10
 
 
-def test_without_a_mouse(visits: Visits, address: str) -> None:
-    visit = visits(address)
+def test_without_a_mouse(visit: Any) -> None:
+    visit.slowly()
     reached = []
     for _ in range(40):
         visit.press("Tab")
