@@ -1,8 +1,11 @@
-"""A page's content made of real clips of the built-in corpus: 62 units of three layers."""
+"""A page's content made of real clips of the built-in corpus, 82 units of three layers; pages in a real browser."""
 
 from __future__ import annotations
 
 import csv
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from cepscope.report import Exemplar, ReportContent, UnitCard
 
 FRAMES = 64
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-LAYERS = (("crbm1", 24), ("crbm2", 28), ("logits", 10))
+LAYERS = (("crbm1", 24), ("crbm2", 48), ("logits", 10))
 
 
 def _clips(root: Path) -> list[dict[str, str]]:
@@ -92,7 +95,7 @@ def _kernel(rng: np.random.Generator, layer: str) -> np.ndarray | None:
 
 @pytest.fixture(scope="session")
 def content(project_root: Path) -> ReportContent:
-    """62 units: class means and mixtures of real patches as patterns, the nearest real clips as sounds."""
+    """82 units: class means and mixtures of real patches as patterns, the nearest real clips as sounds."""
     root = project_root / "data" / "spoken-digits"
     spec = MfccSpec(sr=16000, n_mfcc=20, floor=1e-5)
     rows = _clips(root)
@@ -184,3 +187,111 @@ def content(project_root: Path) -> ReportContent:
         history=_history(),
         summary={"test_accuracy": 0.9725, "layers": medians, "logit_sounds_right": "9/10"},
     )
+
+
+@pytest.fixture(scope="session")
+def many(content: ReportContent) -> ReportContent:
+    """201 units, one more than fit into one file; two differ only in how they are spelled."""
+    cards = [replace(content.units[i % 82], unit=f"crbm1:{i}", layer="crbm1") for i in range(200)]
+    cards.append(replace(content.units[0], unit="CRBM1:0", layer="logits", label="<script>alert(1)</script>"))
+    return replace(content, units=tuple(cards))
+
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--headless",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-gpu",
+    "--autoplay-policy=no-user-gesture-required",
+]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, without a window."""
+    binary = shutil.which("chromium")
+    if binary is None:
+        pytest.skip("no `chromium` on the PATH; on Debian: apt-get install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=binary, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """An open page without a network, and all it complained of or asked for; what else a page can do, it can."""
+
+    PLAYING = "[...document.querySelectorAll('audio')].map((a, i) => (a.paused ? -1 : i)).filter((i) => i >= 0)"
+
+    def __init__(self, browser: Any, address: str, **settings: Any) -> None:
+        self.address = address
+        self.context = browser.new_context(offline=True, **{"viewport": {"width": 1366, "height": 768}, **settings})
+        self.page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url.split("#")[0]))
+        self.page.goto(address)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.page, name)
+
+    def until(self, condition: str) -> None:
+        """Wait until an expression holds; `wait_for_function` would need `eval`, which the pages forbid."""
+        for _ in range(750):
+            if self.page.evaluate(condition):
+                return
+            self.page.wait_for_timeout(20)
+        raise AssertionError(f"not within 15 s: {condition}")
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def chosen(self) -> str:
+        """Return the id of what has the focus."""
+        return str(self.page.evaluate("document.activeElement.id"))
+
+    def playing(self) -> list[int]:
+        """Return the places of the players that sound, among all of the document."""
+        return list(self.page.evaluate(self.PLAYING))
+
+    def slowly(self) -> None:
+        """Play at a quarter of the speed, so that a busy machine does not miss the end of a sound."""
+        self.page.evaluate(
+            "(() => { const { prototype } = HTMLMediaElement; const { play } = prototype;"
+            "prototype.play = function () { this.playbackRate = 0.25; return play.call(this); }; })()"
+        )
+
+    def barriers(self) -> dict[str, list[str]]:
+        """Return what keeps people out after axe-core: rule -> the elements that break it."""
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
+        found = axe.Axe().run(self.page).response["violations"]
+        return {one["id"]: [node["html"][:160] for node in one["nodes"][:3]] for one in found}
+
+    def close(self) -> None:
+        """Leave; the page must not have complained, nor asked for anything but itself and its own files."""
+        self.context.close()
+        assert self.complaints == []
+        own = self.address.split("#")[0]
+        files = own.rsplit("/", 1)[0] + "/media/"
+        assert [url for url in self.requests if url != own and not url.startswith(("data:", files))] == []
+
+
+@pytest.fixture
+def visits(browser: Any) -> Iterator[Callable[..., Visit]]:
+    """Open a page: ``visits(address, **settings of the browser's context)``."""
+    opened: list[Visit] = []
+
+    def visit(address: str, **settings: Any) -> Visit:
+        opened.append(Visit(browser, address, **settings))
+        return opened[-1]
+
+    yield visit
+    for one in opened:
+        one.close()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +15,10 @@ from cepscope.invert import METHODS
 from cepscope.invert.inversion import invert
 from cepscope.report import ComparisonItem, write_comparison
 
-ARGUMENTS = [
-    "--no-sandbox",
-    "--headless",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-gpu",
-    "--autoplay-policy=no-user-gesture-required",
-]
 EVIL = "<script>document.title = 'taken'</script>"
 SOUNDS = len(METHODS) + 1  # in the rows that have a recording
-PLAYING = "[...document.querySelectorAll('audio')].map((a, i) => (a.paused ? -1 : i)).filter((i) => i >= 0)"
 TIMES = "[...document.querySelectorAll('audio')].map((a) => a.currentTime)"
 STEP = 0.02  # seconds: a slider's step, and the clock of a browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    binary = shutil.which("chromium")
-    if binary is None:
-        pytest.skip("no `chromium` on the PATH; on Debian: apt-get install chromium")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=binary, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -62,62 +37,29 @@ def address(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> str
 
 
 @pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
-    """The open page; it must not complain, nor ask for anything."""
-    context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    complaints: list[str] = []
-    requests: list[str] = []
-    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(address)
-    yield page
-    context.close()
-    assert complaints == []
-    assert [url for url in requests if url.split("#")[0] != address and not url.startswith("data:")] == []
-
-
-def until(page: Any, condition: str) -> None:
-    """Wait until an expression holds; `wait_for_function` would need `eval`, which the page forbids."""
-    for _ in range(750):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(20)
-    raise AssertionError(f"not within 15 s: {condition}")
-
-
-def press(page: Any, *keys: str) -> None:
-    for key in keys:
-        page.keyboard.press(key)
-
-
-def slowly(page: Any) -> None:
-    """Play at a quarter of the speed, so that a busy machine does not miss the end of a sound."""
-    page.evaluate(
-        "document.querySelectorAll('audio').forEach((a) => { a.defaultPlaybackRate = a.playbackRate = 0.25; })"
-    )
+def page(visits: Any, address: str) -> Any:
+    return visits(address, viewport={"width": 1280, "height": 900})
 
 
 def test_switching_keeps_the_place_while_it_plays(page: Any) -> None:
-    slowly(page)
-    press(page, "Space")
-    until(page, f"{TIMES}[0] > 0.4")
-    assert page.evaluate(PLAYING) == [0]
+    page.slowly()
+    page.press("Space")
+    page.until(f"{TIMES}[0] > 0.4")
+    assert page.playing() == [0]
     for place in [*range(1, SOUNDS), 0]:
-        before = page.evaluate(PLAYING)[0]
-        press(page, str(place + 1))
-        until(page, f"!document.querySelectorAll('audio')[{place}].paused")
+        before = page.playing()[0]
+        page.press(str(place + 1))
+        page.until(f"!document.querySelectorAll('audio')[{place}].paused")
         times = page.evaluate(TIMES)
         assert times[before] > 0.4  # where the other stood still
         assert times[before] - STEP <= times[place] < times[before] + 0.3
-        assert page.evaluate(PLAYING) == [place]
-        until(page, f"{TIMES}[{place}] > {times[before]} + 0.03")  # and it goes on from there
+        assert page.playing() == [place]
+        page.until(f"{TIMES}[{place}] > {times[before]} + 0.03")  # and it goes on from there
         pressed = page.locator("#digits-wav [data-choice]").nth(place).get_attribute("aria-pressed")
         assert pressed == "true"
     assert page.locator("#now").inner_text() == "digits.wav: original"
-    press(page, "Space")
-    until(page, f"{PLAYING}.length === 0")
+    page.press("Space")
+    page.until(f"{page.PLAYING}.length === 0")
     assert page.evaluate(TIMES)[0] > 0.4  # a pause keeps the place as well
 
 
@@ -128,7 +70,7 @@ def test_switching_while_paused_is_exact(page: Any) -> None:
     for place in range(1, SOUNDS):
         page.locator("#digits-wav [data-choice]").nth(place).click()
         assert page.evaluate(TIMES)[place] == pytest.approx(1.5, abs=1e-3)
-        assert page.evaluate(PLAYING) == []
+        assert page.playing() == []
         assert float(slider.input_value()) == pytest.approx(1.5, abs=STEP)
         chosen = page.locator("#digits-wav .tile.chosen h4").all_inner_texts()
         assert [text.split(maxsplit=1)[1] for text in chosen] == [METHODS[place - 1]]
@@ -137,54 +79,54 @@ def test_switching_while_paused_is_exact(page: Any) -> None:
 
 
 def test_one_row_sounds_at_a_time(page: Any) -> None:
-    slowly(page)
-    press(page, "ArrowDown")
+    page.slowly()
+    page.press("ArrowDown")
     assert page.evaluate("document.activeElement.id") == "digits-wav"
-    press(page, "2", "Space")
-    until(page, f"{TIMES}[1] > 0.05")
-    press(page, "ArrowDown", "Space")
-    until(page, f"{TIMES}[{SOUNDS}] > 0.05")
-    assert page.evaluate(PLAYING) == [SOUNDS]
+    page.press("2", "Space")
+    page.until(f"{TIMES}[1] > 0.05")
+    page.press("ArrowDown", "Space")
+    page.until(f"{TIMES}[{SOUNDS}] > 0.05")
+    assert page.playing() == [SOUNDS]
     assert page.evaluate(TIMES)[1] == 0
     page.locator("#digits-wav .tap").nth(2).click()  # a picture plays its sound
-    until(page, f"{TIMES}[2] > 0.05")
-    assert page.evaluate(PLAYING) == [2]
-    press(page, "Escape")
-    assert page.evaluate(PLAYING) == []
+    page.until(f"{TIMES}[2] > 0.05")
+    assert page.playing() == [2]
+    page.press("Escape")
+    assert page.playing() == []
     assert page.evaluate(TIMES)[2] == 0
-    press(page, "ArrowUp", "ArrowUp", "ArrowDown", "ArrowDown", "ArrowDown", "ArrowDown")
+    page.press("ArrowUp", "ArrowUp", "ArrowDown", "ArrowDown", "ArrowDown", "ArrowDown")
     assert page.evaluate("document.activeElement.id") == "crbm1-7"
-    press(page, "1")
+    page.press("1")
     assert page.locator("#now").inner_text() == f"crbm1:7: {METHODS[0]}"  # without a recording, methods count from 1
-    press(page, "9", "Space")
-    until(page, f"{TIMES}[{2 * SOUNDS}] > 0.05")
+    page.press("9", "Space")
+    page.until(f"{TIMES}[{2 * SOUNDS}] > 0.05")
 
 
 def test_sounds_end_or_begin_again(page: Any) -> None:
     page.locator("#crbm1-7 .play").click()
     first = 2 * SOUNDS
-    until(page, f"{PLAYING}.length === 0 && {TIMES}[{first}] === 0")
+    page.until(f"{page.PLAYING}.length === 0 && {TIMES}[{first}] === 0")
     assert page.locator("#crbm1-7 .play").get_attribute("aria-label") == "Play crbm1:7"
-    press(page, "r")
+    page.press("r")
     assert page.locator("#loop").get_attribute("aria-pressed") == "true"
     page.evaluate(
         f"(() => {{ const a = document.querySelectorAll('audio')[{first}]; window.rounds = 0; let last = 0;"
         "a.addEventListener('timeupdate', () => { window.rounds += a.currentTime < last; last = a.currentTime; }); })()"
     )
     page.locator("#crbm1-7 .play").click()
-    until(page, "window.rounds >= 1")
-    assert page.evaluate(PLAYING) == [first]
+    page.until("window.rounds >= 1")
+    assert page.playing() == [first]
 
 
 def test_keys_move_the_focus_of_who_chooses_by_keyboard(page: Any) -> None:
-    slowly(page)
+    page.slowly()
     page.locator("#digits-wav [data-choice]").first.focus()
-    press(page, "3")
+    page.press("3")
     assert page.evaluate("document.activeElement.dataset.choice") == "2"
-    press(page, "Space")  # the chosen one is pressed: it plays
-    until(page, f"{TIMES}[2] > 0.05")
-    press(page, "Space")
-    until(page, f"{PLAYING}.length === 0")
+    page.press("Space")  # the chosen one is pressed: it plays
+    page.until(f"{TIMES}[2] > 0.05")
+    page.press("Space")
+    page.until(f"{page.PLAYING}.length === 0")
 
 
 def test_hostile_names_stay_words(page: Any) -> None:
@@ -196,15 +138,13 @@ def test_hostile_names_stay_words(page: Any) -> None:
 
 def test_all_sounds_can_be_decoded_and_all_pictures_shown(page: Any) -> None:
     page.evaluate("document.querySelectorAll('audio').forEach((a) => { a.preload = 'auto'; a.load(); })")
-    until(page, "[...document.querySelectorAll('audio')].every((a) => a.readyState >= 2 && !a.controls)")
+    page.until("[...document.querySelectorAll('audio')].every((a) => a.readyState >= 2 && !a.controls)")
     assert page.evaluate("[...document.images].every((i) => i.complete && i.naturalWidth > 0)")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_looks(browser: Any, address: str, scheme: str) -> None:
-    context = browser.new_context(offline=True, color_scheme=scheme, reduced_motion="reduce")
-    page = context.new_page()
-    page.goto(address)
+def test_looks(visits: Any, address: str, scheme: str) -> None:
+    page = visits(address, color_scheme=scheme, reduced_motion="reduce")
     for width, height in ((390, 844), (1280, 900)):
         page.set_viewport_size({"width": width, "height": height})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -216,8 +156,8 @@ def test_looks(browser: Any, address: str, scheme: str) -> None:
         assert (min(paper, card) > 240 > 60 > ink) if scheme == "light" else (max(paper, card) < 40 < 200 < ink)
         # on a phone the tile of what one chose is brought into view
         last = page.locator("#digits-wav .tile").last
-        press(page, "1", str(SOUNDS))
+        page.press("1", str(SOUNDS))
         box, row = last.bounding_box(), page.locator("#digits-wav .tiles").bounding_box()
         assert row["x"] - 3 <= box["x"]
         assert box["x"] + box["width"] <= row["x"] + row["width"] + 3
-    context.close()
+    assert page.barriers() == {}

@@ -47,6 +47,6 @@ def test_content_must_fit_together(content) -> None:
 def test_layers_keep_their_order(content) -> None:
     assert {name: len(cards) for name, cards in content.layers.items()} == {
         "crbm1": 24,
-        "crbm2": 28,
+        "crbm2": 48,
         "logits": 10,
     }

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,29 +21,12 @@ from cepscope.probe.windows import window_energies, window_starts
 from cepscope.report import explanation_rows
 from cepscope.report.explanation import Side, shown_units, write_explanation
 
-ARGUMENTS = [
-    "--no-sandbox", "--headless", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--no-first-run", "--disable-gpu", "--autoplay-policy=no-user-gesture-required",
-]  # fmt: skip
 EVIL = "<script>document.title = 'taken'</script>"
 SPEC = MfccSpec(sr=8000, floor=1e-5)
 FRAMES, HOP = 48, 12
 CLASSES = ("one", "two", EVIL)
-PLAYING = "[...document.querySelectorAll('audio')].map((a, i) => (a.paused ? -1 : i)).filter((i) => i >= 0)"
 TIME = "document.querySelector('audio.heard').currentTime"
 LEFT = "parseFloat(document.querySelector('.over .playhead').style.left)"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    binary = shutil.which("chromium")
-    if binary is None:
-        pytest.skip("no `chromium` on the PATH; on Debian: apt-get install chromium")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=binary, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -99,60 +81,34 @@ def excerpts(explanation: Explanation, sides: Mapping[str, Side], tmp_path_facto
         return write_explanation(path, replace(explanation, classes=(), notes=()), sides).as_uri()
 
 
-def opened(browser: Any, address: str) -> Iterator[Any]:
-    """The open page; it must not complain, nor ask for anything."""
-    context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    complaints: list[str] = []
-    requests: list[str] = []
-    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(address)
-    until(page, "document.querySelector('audio.heard').readyState >= 1 || !!document.querySelector('.audible')")
-    yield page
-    context.close()
-    assert complaints == []
-    assert [url for url in requests if url.split("#")[0] != address and not url.startswith("data:")] == []
+READY = "document.querySelector('audio.heard').readyState >= 1 || !!document.querySelector('.audible')"
 
 
 @pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
-    yield from opened(browser, address)
+def page(visits: Any, address: str) -> Any:
+    page = visits(address, viewport={"width": 1280, "height": 900})
+    page.until(READY)
+    return page
 
 
 @pytest.fixture
-def long_page(browser: Any, excerpts: str) -> Iterator[Any]:
-    yield from opened(browser, excerpts)
-
-
-def until(page: Any, condition: str) -> None:
-    """Wait until an expression holds; `wait_for_function` would need `eval`, which the page forbids."""
-    for _ in range(750):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(20)
-    raise AssertionError(f"not within 15 s: {condition}")
-
-
-def slowly(page: Any) -> None:
-    """Play at a quarter of the speed, so that a busy machine does not miss the end of a moment."""
-    page.evaluate(
-        "document.querySelectorAll('audio').forEach((a) => { a.defaultPlaybackRate = a.playbackRate = 0.25; })"
-    )
+def long_page(visits: Any, excerpts: str) -> Any:
+    page = visits(excerpts, viewport={"width": 1280, "height": 900})
+    page.until(READY)
+    return page
 
 
 def test_the_playhead_moves_while_it_plays(page: Any, explanation: Explanation) -> None:
-    slowly(page)
+    page.slowly()
     assert page.evaluate(LEFT) == 0
     page.keyboard.press("Space")
-    until(page, f"{TIME} > 0.2")
+    page.until(f"{TIME} > 0.2")
     lefts = [page.evaluate(LEFT)]
-    until(page, f"{LEFT} > {lefts[0]} + 2")
-    until(page, f"Math.abs({LEFT} - 100 * {TIME} / {explanation.seconds}) < 1")  # a frame of the screen is .3 %
+    page.until(f"{LEFT} > {lefts[0]} + 2")
+    page.until(f"Math.abs({LEFT} - 100 * {TIME} / {explanation.seconds}) < 1")  # a frame of the screen is .3 %
     assert page.locator(".play").get_attribute("aria-label") == f"Pause {EVIL}.wav"
     page.keyboard.press("Space")
-    until(page, f"{PLAYING}.length === 0")
+    page.until(f"{page.PLAYING}.length === 0")
     assert page.evaluate(TIME) > 0.2  # a pause keeps the place
     page.keyboard.press("Escape")
     assert page.evaluate(TIME) == 0
@@ -182,14 +138,14 @@ def test_moments_play_what_the_network_was_given_and_stop(page: Any, explanation
     buttons = page.locator("#moments button")
     assert buttons.count() == len(shown) > 2
     last = len(shown) - 1
-    slowly(page)
+    page.slowly()
     buttons.nth(last).click()
     start, stop = (float(buttons.nth(last).get_attribute(f"data-{side}")) for side in ("start", "stop"))
     assert (start + stop) / 2 == pytest.approx(shown[last].time, abs=1e-3)
-    until(page, f"{TIME} > {max(start, 0)} + 0.05")
-    assert page.evaluate(PLAYING) == [0]
+    page.until(f"{TIME} > {max(start, 0)} + 0.05")
+    assert page.playing() == [0]
     assert page.locator("#now").inner_text().startswith(f"Play {shown[last].unit}")
-    until(page, f"{PLAYING}.length === 0")
+    page.until(f"{page.PLAYING}.length === 0")
     assert page.evaluate(TIME) >= min(stop, explanation.seconds) - 0.02
     page.keyboard.press("Escape")
     page.keyboard.press("ArrowRight")
@@ -201,22 +157,22 @@ def test_moments_play_what_the_network_was_given_and_stop(page: Any, explanation
 
 
 def test_a_and_b_alternate(page: Any) -> None:
-    slowly(page)
+    page.slowly()
     page.locator("#conv1-0").focus()
     page.keyboard.press("a")
-    until(page, f"{TIME} > 0.05 && {PLAYING}.length === 1")
+    page.until(f"{TIME} > 0.05 && {page.PLAYING}.length === 1")
     assert page.locator("#conv1-0 .playing").get_attribute("data-side") == "a"
     page.keyboard.press("b")
-    until(page, "document.querySelector('#conv1-0 audio').currentTime > 0.02")
-    assert page.evaluate(PLAYING) == [page.evaluate(
+    page.until("document.querySelector('#conv1-0 audio').currentTime > 0.02")
+    assert page.playing() == [page.evaluate(
         "[...document.querySelectorAll('audio')].indexOf(document.querySelector('#conv1-0 audio'))"
     )]  # fmt: skip
     assert page.locator("#conv1-0 .playing").get_attribute("data-side") == "b"
     page.keyboard.press("a")
-    until(page, f"{PLAYING}.includes(0)")
-    assert page.evaluate(PLAYING) == [0]
+    page.until(f"{page.PLAYING}.includes(0)")
+    assert page.playing() == [0]
     page.keyboard.press("a")  # once more: it stops
-    until(page, f"{PLAYING}.length === 0")
+    page.until(f"{page.PLAYING}.length === 0")
     assert page.locator("#conv1-1 [data-side=b] .tap").count() == 0  # no sound was made of it
     link = page.locator("#conv1-0 a.there").get_attribute("href")
     assert link == "../../a%20run/index.html#conv1-0"
@@ -233,14 +189,14 @@ def test_of_a_long_recording_excerpts_are_heard(long_page: Any, explanation: Exp
     slider = page.locator("#recording input")
     slider.fill(str(explanation.seconds))  # silent there: to the end of what is nearest
     second = page.evaluate("Number(document.querySelectorAll('audio.heard')[1].dataset.length)") + begins[1]
-    until(page, f"Math.abs({LEFT} - {100 * second / explanation.seconds}) < 0.5")
-    slowly(page)
+    page.until(f"Math.abs({LEFT} - {100 * second / explanation.seconds}) < 0.5")
+    page.slowly()
     slider.fill(f"{begins[1] + 0.1}")
     page.locator(".play").click()
-    until(page, "document.querySelectorAll('audio.heard')[1].currentTime > 0.15")
-    assert page.evaluate(PLAYING) == [1]
+    page.until("document.querySelectorAll('audio.heard')[1].currentTime > 0.15")
+    assert page.playing() == [1]
     slider.fill(f"{begins[0] + 0.1}")  # while it plays
-    until(page, f"{PLAYING}.join() === '0'")
+    page.until(f"{page.PLAYING}.join() === '0'")
     assert page.locator("#recording .said-when").count() == 0  # no classes
 
 
@@ -253,17 +209,15 @@ def test_hostile_names_stay_words(page: Any) -> None:
 
 def test_all_sounds_can_be_decoded_and_all_pictures_shown(page: Any) -> None:
     page.evaluate("document.querySelectorAll('audio').forEach((a) => { a.preload = 'auto'; a.load(); })")
-    until(page, "[...document.querySelectorAll('audio')].every((a) => a.readyState >= 2 && !a.controls)")
+    page.until("[...document.querySelectorAll('audio')].every((a) => a.readyState >= 2 && !a.controls)")
     assert page.evaluate("[...document.images].every((i) => i.complete && i.naturalWidth > 0)")
     named = "[...document.querySelectorAll('button, input, svg[role], audio')].every((e) => e.ariaLabel || e.innerText)"
     assert page.evaluate(named)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_looks(browser: Any, address: str, scheme: str) -> None:
-    context = browser.new_context(offline=True, color_scheme=scheme, reduced_motion="reduce")
-    page = context.new_page()
-    page.goto(address)
+def test_looks(visits: Any, address: str, scheme: str) -> None:
+    page = visits(address, color_scheme=scheme, reduced_motion="reduce")
     for width, height in ((390, 844), (1280, 900)):
         page.set_viewport_size({"width": width, "height": height})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -278,4 +232,4 @@ def test_looks(browser: Any, address: str, scheme: str) -> None:
         assert max(lanes) - min(lanes) < 1  # everything lies on one time axis
         over = page.locator(".over").bounding_box()
         assert over["x"] == pytest.approx(lanes[0], abs=1)
-    context.close()
+    assert page.barriers() == {}

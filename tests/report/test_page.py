@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
+import html
 import io
 import itertools
 import json
@@ -19,7 +20,8 @@ import pytest
 import soundfile as sf
 from matplotlib.image import imread
 
-from cepscope.errors import CepscopeWarning, ParameterError
+from cepscope.audio import at_loudness, loudness
+from cepscope.errors import DataError, ParameterError
 from cepscope.report import Exemplar, ReportContent, render_page, wording, write_page
 from cepscope.report.wording import pattern_alt
 
@@ -67,7 +69,7 @@ def page(text: str) -> Page:
 
 def test_one_player_a_unit(page: Page, content: ReportContent) -> None:
     players = page.all("audio")
-    assert len(players) == len(content.units) == 62
+    assert len(players) == len(content.units) == 82
     assert all("controls" in player for player in players)
     names = [player["aria-label"] for player in players]
     assert names[0] == "Sound of crbm1:0"
@@ -80,7 +82,7 @@ def test_players_hold_the_units_sounds(page: Page, content: ReportContent) -> No
         assert head == "data:audio/wav;base64"
         y, sr = sf.read(io.BytesIO(wav), dtype="float32")
         assert sr == card.sr
-        np.testing.assert_allclose(y, card.audio, atol=STEP)
+        np.testing.assert_allclose(y, at_loudness(card.audio, sr, lufs=-23.0)[0], atol=STEP)
 
 
 def test_exemplars_are_buttons_and_each_clip_is_stored_once(text: str, page: Page, content: ReportContent) -> None:
@@ -91,7 +93,7 @@ def test_exemplars_are_buttons_and_each_clip_is_stored_once(text: str, page: Pag
     assert len(stored) == len({e.clip for e in exemplars}) < len(exemplars)
     for button, exemplar in zip(buttons, exemplars, strict=True):
         y, _ = sf.read(io.BytesIO(data_uri(stored[button["data-clip"]])[1]), dtype="float32")
-        np.testing.assert_allclose(y, exemplar.audio, atol=STEP)
+        np.testing.assert_allclose(y, at_loudness(exemplar.audio, 16000, lufs=-23.0)[0], atol=STEP)
         assert exemplar.label in button["aria-label"]
         assert exemplar.speaker in button["aria-label"]
 
@@ -107,7 +109,7 @@ def test_clips_of_one_name_and_two_sounds_are_two(content: ReportContent) -> Non
 
 def test_pictures_decode_and_are_described(page: Page, content: ReportContent) -> None:
     pictures = page.all("img")
-    assert len(pictures) == 2 + 52 + 62 * (2 + 3)  # legends, kernels; spectrogram, pattern, exemplars
+    assert len(pictures) == 2 + 72 + 82 * (3 + 3)  # legends, kernels; map, spectrogram, pattern, exemplars
     shapes = set()
     for picture in pictures:
         head, png = data_uri(picture["src"] or "")
@@ -120,7 +122,7 @@ def test_pictures_decode_and_are_described(page: Page, content: ReportContent) -
     assert any(
         re.match(r"MFCC pattern of logits:3: 20 coefficients by 64 frames, 0.63 s; the largest", a) for a in alts
     )
-    assert sum(not alt for alt in alts) == 62 * 3  # only those whose button says it all
+    assert sum(not alt for alt in alts) == 82 * 3  # only those whose button says it all
 
 
 def without_c0(content: ReportContent) -> ReportContent:
@@ -233,7 +235,7 @@ def test_every_string_is_escaped(content: ReportContent) -> None:
 
 def test_only_the_pages_own_style_and_script_may_run(page: Page, text: str) -> None:
     policy = next(m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy") or ""
-    assert policy.startswith("default-src 'none'; img-src data:; media-src data: blob:;")
+    assert policy.startswith("default-src 'none'; img-src data:; media-src data:;")
     assert "unsafe" not in policy
     style = re.search(r"<style>(.*?)</style>", text, re.S)[1]
     script = re.search(r"<script>(.*?)</script>", text, re.S)[1]
@@ -252,7 +254,7 @@ def test_what_is_doubtful_is_marked(page: Page, text: str, content: ReportConten
     assert marked == [name.replace(":", "-") for name in expected]
     assert text.count("<b>Doubtful:</b>") == len(expected)
     assert "the network hears the sound as nine" in text
-    assert f"{len(expected)} of 62 units are marked doubtful" in text
+    assert f"{len(expected)} of 82 units are marked doubtful" in text
 
 
 def test_a_synthetic_corpus_is_said_to_be_one(text: str, content: ReportContent) -> None:
@@ -276,7 +278,7 @@ def test_the_page_is_whole_and_the_same_each_time(content: ReportContent, text: 
     assert path == tmp_path / "report" / "index.html"
     assert path.read_text("utf-8") == text
     assert [p.name for p in path.parent.iterdir()] == ["index.html"]
-    assert len(text) < 8e6  # measured 4.2 MB for 62 units
+    assert len(text) < 8e6  # measured 4.2 MB for 82 units
 
 
 def test_a_failed_page_leaves_the_old_one(content: ReportContent, tmp_path: Path) -> None:
@@ -289,11 +291,91 @@ def test_a_failed_page_leaves_the_old_one(content: ReportContent, tmp_path: Path
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_large_page_warns(content: ReportContent, tmp_path: Path) -> None:
-    card = dataclasses.replace(content.units[0], exemplars=())
-    many = tuple(dataclasses.replace(card, unit=f"crbm1:{i}") for i in range(201))
-    with pytest.warns(CepscopeWarning, match="201 units"):
-        write_page(dataclasses.replace(content, units=many), tmp_path)
+def sounds(text: str) -> list[tuple[np.ndarray, int]]:
+    """Every sound that a page holds."""
+    found = re.findall(r"data:audio/wav;base64,([A-Za-z0-9+/=]+)", text)
+    return [sf.read(io.BytesIO(base64.b64decode(wav)), dtype="float32") for wav in found]
+
+
+def test_all_sounds_are_equally_loud(content: ReportContent) -> None:
+    quiet, loud = (
+        dataclasses.replace(content.units[k], audio=g * content.units[k].audio) for k, g in ((0, 0.1), (1, 1))
+    )
+    spiky = dataclasses.replace(content.units[2], audio=np.eye(1, 8000, 4000)[0] + 0.01 * np.sin(np.arange(8000)))
+    told = {}
+    for units in ((quiet, loud), (quiet, loud, spiky)):
+        text = render_page(dataclasses.replace(content, units=units))
+        levels = [loudness(y, sr) for y, sr in sounds(text)]
+        told[len(units)] = (levels, text)
+    levels, text = told[2]
+    np.testing.assert_allclose(levels, -23.0, atol=0.05)  # 16 bits, and blocks at the gate
+    assert f"equally loud: {wording.MINUS}23 LUFS" in text
+    levels, text = told[3]  # one that can't be: the others come down to -30, and it is said
+    np.testing.assert_allclose(np.delete(levels, 2), -30.0, atol=0.05)
+    assert levels[2] < -30
+    assert f"equally loud: {wording.MINUS}30 LUFS (ITU-R BS.1770-4). 1 of them is quieter" in text
+
+
+def test_where_loudness_is_not_defined_sounds_stay(content: ReportContent) -> None:
+    card = dataclasses.replace(content.units[0], sr=2000, exemplars=())
+    text = render_page(dataclasses.replace(content, units=(card,)))
+    np.testing.assert_allclose(sounds(text)[0][0], card.audio, atol=STEP)
+    assert "Sounds are as loud as they came." in text
+
+
+def test_a_large_page_has_its_pictures_and_sounds_next_to_it(many: ReportContent, tmp_path: Path) -> None:
+    path = write_page(many, tmp_path)
+    text = path.read_text("utf-8")
+    policy = next(m["content"] for m in Page(text).all("meta") if m.get("http-equiv")) or ""
+    assert policy.startswith("default-src 'none'; img-src 'self' file:; media-src 'self' file:; style-src 'sha256-")
+    assert '"data:image' not in text
+    assert '"data:audio' not in text
+    bodies = [html.unescape(body) for body in re.findall(r'<script type="text/html">(.*?)</script>', text, re.S)]
+    assert len(bodies) == 201
+    assert all('preload="none"' in body and body.count('loading="lazy"') >= 5 for body in bodies)
+    assert "<script>alert" not in "".join(re.findall(r'<script type="text/html">(.*?)</script>', text, re.S))
+    clips = json.loads(re.search(r'id="clips">(.*?)</script>', text, re.S)[1])
+    used = set(re.findall(r'(?:src|href|data-arrays|data-later)="(media/[^"]+)"', text)) | set(clips.values())
+    files = {f"media/{file.name}" for file in (tmp_path / "media").iterdir()}
+    assert used == files
+    assert len({file.lower() for file in files}) == len(files)  # on file systems that do not tell A from a
+    y, sr = sf.read(tmp_path / re.search(r'<audio [^>]*src="([^"]+)"', bodies[7])[1], dtype="float32")
+    np.testing.assert_allclose(y, at_loudness(many.units[7].audio, sr, lufs=-23.0)[0], atol=STEP)
+    with np.load(tmp_path / "media" / "crbm1-7-mfcc.npz") as arrays:
+        np.testing.assert_array_equal(arrays["mfcc"], many.units[7].mfcc)
+
+
+def test_a_smaller_page_takes_the_files_of_a_larger_one_away(many: ReportContent, tmp_path: Path) -> None:
+    write_page(many, tmp_path)
+    (tmp_path / "media" / "my notes.txt").write_text("not a page's")
+    before = (tmp_path / "index.html").read_text("utf-8")
+    loud = dataclasses.replace(many.units[3], audio=np.full(99, 3.0))
+    with pytest.raises(ParameterError):
+        write_page(dataclasses.replace(many, units=(*many.units[:3], loud, *many.units[4:])), tmp_path)
+    assert (tmp_path / "index.html").read_text("utf-8") == before
+    write_page(dataclasses.replace(many, units=many.units[:1]), tmp_path)
+    assert [file.name for file in (tmp_path / "media").iterdir()] == ["my notes.txt"]
+    (tmp_path / "media" / "my notes.txt").unlink()
+    write_page(dataclasses.replace(many, units=many.units[:1]), tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["index.html"]
+
+
+def test_a_folder_that_cannot_be_written_is_told(many: ReportContent, tmp_path: Path) -> None:
+    (tmp_path / "media").write_text("a file")
+    with pytest.raises(DataError, match="media"):
+        write_page(many, tmp_path)
+
+
+def test_the_pattern_of_a_unit_can_be_inverted(content: ReportContent, tmp_path: Path) -> None:
+    from cepscope.features import MfccSpec
+    from cepscope.report.cards import unit_arrays
+
+    data = unit_arrays(content.units[3], content)
+    assert data == unit_arrays(content.units[3], content)
+    with np.load(io.BytesIO(data)) as arrays:
+        assert set(arrays.files) == {"mfcc", "spec"}  # as `cepscope invert` reads them
+        assert MfccSpec.from_dict(json.loads(str(arrays["spec"]))) == content.spec
+        np.testing.assert_array_equal(arrays["mfcc"], content.units[3].mfcc)
 
 
 def test_the_page_needs_no_tensorflow() -> None:

@@ -126,7 +126,8 @@ def refuse_early(samples: Sequence[int], specs: Sequence[MfccSpec], settings: Ru
 
     wanted = [] if wishes.loudness is None else [wishes.loudness]
     if wishes.compare:
-        from cepscope.report.comparison import LUFS, check_size
+        from cepscope.report.comparison import check_size
+        from cepscope.report.media import LUFS
 
         check_size([each * (1 + len(methods_for(settings, wishes, specs[0]))) for each in samples])
         wanted.append(LUFS)

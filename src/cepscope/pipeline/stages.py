@@ -267,6 +267,7 @@ def run_report(context: Context) -> list[Path]:
     from cepscope.probe import load_unit_rows
     from cepscope.report import write_page
     from cepscope.report.assemble import assemble
+    from cepscope.report.page import MEDIA
 
     folder = context.folder
     rows = load_unit_rows(folder / "patterns" / "units.csv")
@@ -310,7 +311,8 @@ def run_report(context: Context) -> list[Path]:
             },
         },
     )
-    return [write_page(content, folder / "report")]
+    page = write_page(content, folder / "report")
+    return [page, *sorted((folder / "report" / MEDIA).glob("*.*"))]
 
 
 def _history_csv(rows: list[dict[str, Any]]) -> str:

@@ -14,7 +14,6 @@ from pathlib import Path
 from cepscope.atomic import write_text
 from cepscope.errors import ParameterError
 from cepscope.report import raster
-from cepscope.report.cards import Embedded, Ids
 from cepscope.report.comparison_rows import (
     AGAINST_ORIGINAL,
     ERROR_SD,
@@ -24,11 +23,11 @@ from cepscope.report.comparison_rows import (
     medians,
     row_view,
 )
+from cepscope.report.media import LUFS, Embedded, Ids
 from cepscope.report.rendering import render
 
 MOST_ROWS = 30
 LARGEST_PAGE = 64e6  # bytes of sound; beyond it browsers are slow to open one file
-LUFS = -23.0  # EBU R 128's level of speech
 
 
 def check_size(samples: Sequence[int]) -> None:

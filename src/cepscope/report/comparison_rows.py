@@ -17,7 +17,8 @@ from cepscope.invert.harmonicity import harmonics_to_noise
 from cepscope.invert.scores import score_sound
 from cepscope.invert.sounds import Sounds
 from cepscope.report import raster, wording
-from cepscope.report.cards import Ids, Media, axis_ticks
+from cepscope.report.media import Ids, Media
+from cepscope.report.overview import axis_ticks
 
 Array = npt.NDArray[Any]
 

@@ -14,7 +14,6 @@ from urllib.parse import quote
 from cepscope.atomic import write_text
 from cepscope.probe.explanation import AUDIBLE_DB, COUNTED_DB, HEIGHT, PROMINENCE, Explanation
 from cepscope.report import raster
-from cepscope.report.cards import Embedded, Ids, axis_ticks
 from cepscope.report.explanation_rows import (
     LONG,
     Side,
@@ -27,6 +26,8 @@ from cepscope.report.explanation_rows import (
     sounds,
     spectrogram,
 )
+from cepscope.report.media import Embedded, Ids
+from cepscope.report.overview import axis_ticks
 from cepscope.report.rendering import render
 
 __all__ = ["Side", "render_explanation", "shown_units", "write_explanation"]

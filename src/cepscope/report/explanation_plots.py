@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cepscope.probe.explanation import Explanation
-from cepscope.report.cards import Embedded
 from cepscope.report.explanation_rows import UNITS, class_order, heard_parts, shown_moments, sounds, spectrogram_db
 from cepscope.report.figures import FREQUENCY, TIME, draw_map, new_figure
+from cepscope.report.media import Embedded
 from cepscope.report.raster import RANGE_DB, SEQUENTIAL
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe and Ito

@@ -15,7 +15,8 @@ from cepscope.corpora.recordings import Recording
 from cepscope.probe.explanation import Explanation
 from cepscope.probe.tracks import Moment, Track
 from cepscope.report import raster, wording
-from cepscope.report.cards import Ids, Media, axis_ticks
+from cepscope.report.media import LUFS, Ids, Media
+from cepscope.report.overview import axis_ticks
 
 FloatArray = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]
@@ -29,7 +30,6 @@ CLASSES = 4  # whose probabilities are shown
 TOLD = 20  # stretches that are read aloud
 MOMENTS = 8  # of a layer that are listed
 MOST_COLUMNS = 1000  # of a picture, or points of a curve
-LUFS = -23.0  # EBU R 128's level of speech
 LEAST_RATE = 4000  # Hz, that loudness can be measured at
 HEADROOM = 1.1  # above the highest of a layer's curves
 LOOKS = 8  # windows behind one column of a long spectrogram

@@ -1,13 +1,12 @@
-"""The page: one self-contained file in which every unit can be seen, heard and judged.
+"""The page: in it every unit can be seen, heard and judged.
 
-Nothing on it reaches for the network: style and script are inline and allowed by their hash, pictures and
-sounds are data URIs. See `cepscope.report.cards` for the place where that would change.
+Nothing on it reaches for the network: style and script are inline and allowed by their hash. With few units it is one
+file; with many, pictures and sounds lie next to it and are fetched when they are looked at.
 """
 
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -16,14 +15,21 @@ from typing import Any
 from markupsafe import Markup
 
 from cepscope.atomic import write_text
-from cepscope.errors import CepscopeWarning
 from cepscope.report import raster, wording
-from cepscope.report.cards import STRIP_LIMIT, Clips, Embedded, Ids, Media, axis_ticks, layer_view, unit_view
+from cepscope.report.cards import Desk, layer_view, unit_view
 from cepscope.report.content import ReportContent
 from cepscope.report.curves import draw_panel, history_panels
+from cepscope.report.media import Embedded, Folder, Ids, Media
+from cepscope.report.overview import COLOURS, STRIP_LIMIT, axis_ticks
 from cepscope.report.rendering import render
 
 LARGE_PAGE = 200  # units; above it one file is slow to open
+MEDIA = "media"  # folder of the pictures and sounds of a large page
+SCRIPTS = ("player.js", "units.js", "page.js")  # one after the other, as one script
+PLACES = {  # ids that are the page's own
+    *("top", "main", "overview", "map", "units", "training", "about", "help", "clips"),
+    *("search", "sort", "trust", "count", "reset", "theme", "keys", "colour", "scale", "here"),
+}
 
 
 def _inert_json(value: Any) -> Markup:
@@ -36,6 +42,21 @@ def _tables(run: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     tables = [(str(k), list(wording.flatten(v))) for k, v in run.items() if isinstance(v, Mapping)]
     single = {key: value for key, value in run.items() if not isinstance(value, Mapping)}
     return ([("run", list(wording.flatten(single)))] if single else []) + [table for table in tables if table[1]]
+
+
+def _script() -> str:
+    template = files("cepscope.report") / "template"
+    parts = "".join((template / name).read_text("utf-8") for name in SCRIPTS)
+    return f'"use strict";\n{{\n{parts}}}\n'
+
+
+def _scale(desk: Desk) -> list[dict[str, str]]:
+    """Return each score's name and the values of its first and last colour."""
+    return [
+        {"key": key, "name": name, "low": wording.number(low, digits), "high": wording.number(high, digits)}
+        for key, name, _, digits in wording.SCORES
+        for low, high in [desk.ends[key]]
+    ]
 
 
 def render_page(content: ReportContent, *, media: Media | None = None) -> str:
@@ -59,23 +80,27 @@ def render_page(content: ReportContent, *, media: Media | None = None) -> str:
         If a sound exceeds full scale.
     """
     media = media or Embedded()
-    template = files("cepscope.report") / "template"
-    style, script = ((template / name).read_text("utf-8") for name in ("style.css", "page.js"))
-    clips = Clips(media)
-    ids = Ids({"top", "main", "overview", "units", "training", "about", "search", "sort", "trust", "help", "clips"})
+    ids = Ids(PLACES)
+    desk = Desk.of(content, media, ids)
     medians = content.summary.get("layers") or {}
     layers = []
     for name, cards in content.layers.items():
-        units = [unit_view(card, content, ids, media, clips) for card in cards]
+        units = [unit_view(card, desk) for card in cards]
         layers.append(layer_view(name, units, medians.get(name) or {}, ids.new(f"layer {name}")))
     return render(
         "page.html.j2",
         content=content,
-        style=style,
-        script=script,
-        media="data: blob:",
+        style=(files("cepscope.report") / "template" / "style.css").read_text("utf-8"),
+        script=_script(),
+        sources=media.sources,
+        lazy=media.lazy,
+        icon=layers[0]["units"][0]["pattern"],
         sentences=wording.introduction(content),
+        loudness=wording.loudness(desk.voice.lufs, desk.voice.quieter),
         scores=wording.SCORES,
+        coloured_by="sound_over_natural",
+        scale=_scale(desk),
+        steps=range(COLOURS),
         view_meanings=list(wording.VIEWS.values()) if any(card.views for card in content.units) else [],
         layers=layers,
         accuracy=content.summary.get("test_accuracy"),
@@ -88,14 +113,19 @@ def render_page(content: ReportContent, *, media: Media | None = None) -> str:
         front_end=list(wording.flatten(content.spec.to_dict())),
         spread=raster.SPREAD_SD,
         range_db=raster.RANGE_DB,
-        legend_sd=media.picture(raster.paint([range(raster.LEVELS)], 0, raster.LEVELS - 1)),
-        legend_db=media.picture(raster.paint([range(raster.LEVELS)], 0, raster.LEVELS - 1, colours=raster.SEQUENTIAL)),
-        clips=_inert_json(clips.addresses),
+        legend_sd=media.picture(raster.paint([range(raster.LEVELS)], 0, raster.LEVELS - 1), "legend-sd"),
+        legend_db=media.picture(
+            raster.paint([range(raster.LEVELS)], 0, raster.LEVELS - 1, colours=raster.SEQUENTIAL), "legend-db"
+        ),
+        clips=_inert_json(desk.clips.addresses),
     )
 
 
 def write_page(content: ReportContent, folder: str | Path) -> Path:
     """Write ``index.html`` into a folder, whole or not at all.
+
+    Above 200 units pictures and sounds are files in the folder's ``media``, fetched by the page when they are needed;
+    otherwise they are within it.
 
     Parameters
     ----------
@@ -108,19 +138,19 @@ def write_page(content: ReportContent, folder: str | Path) -> Path:
     Path
         Of the page.
 
-    Warns
-    -----
-    CepscopeWarning
-        Above 200 units: the page works but opens slowly.
+    Raises
+    ------
+    ParameterError
+        If a sound exceeds full scale.
+    DataError
+        If the folder can't be written.
     """
-    page = render_page(content)
-    if len(content.units) > LARGE_PAGE:
-        warnings.warn(
-            f"The page holds {len(content.units)} units in one file of {len(page) / 1e6:.0f} MB "
-            "and may open slowly; choose fewer units with `maximize.layers`.",
-            CepscopeWarning,
-            stacklevel=2,
-        )
     path = Path(folder) / "index.html"
+    beside = Folder(path.parent / MEDIA)
+    large = len(content.units) > LARGE_PAGE
+    page = render_page(content, media=beside if large else Embedded())
+    if large:
+        beside.write()
     write_text(path, page)
+    beside.sweep()
     return path

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from cepscope.report import wording
 
 
-def render(template: str, *, style: str, script: str, media: str = "data:", **values: Any) -> str:
+def render(template: str, *, style: str, script: str, sources: str = "data:", **values: Any) -> str:
     """Fill a template of this room; every value in it is escaped.
 
     Parameters
@@ -21,8 +21,8 @@ def render(template: str, *, style: str, script: str, media: str = "data:", **va
         Its file name.
     style, script : str
         The page's own, put in as they are.
-    media : str
-        Where its content security policy lets sounds come from.
+    sources : str
+        Where its content security policy lets pictures and sounds come from.
     **values
         What the template names.
     """
@@ -35,7 +35,7 @@ def render(template: str, *, style: str, script: str, media: str = "data:", **va
     )
     environment.filters.update(number=wording.number, plain=wording.plain)
     policy = (
-        f"default-src 'none'; img-src data:; media-src {media}; "
+        f"default-src 'none'; img-src {sources}; media-src {sources}; "
         f"style-src {_allowed(style)}; script-src {_allowed(script)}; base-uri 'none'; form-action 'none'"
     )
     own = {"style": Markup(style), "script": Markup(script), "policy": policy}  # noqa: S704

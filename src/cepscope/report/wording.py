@@ -146,6 +146,23 @@ def introduction(content: ReportContent) -> tuple[str, str, str]:
     return what, trust, limit
 
 
+def loudness(lufs: float, quieter: int) -> str:
+    """Say how loud a page plays.
+
+    Examples
+    --------
+    >>> loudness(-23.00001, 0)
+    'All sounds are equally loud: −23 LUFS (ITU-R BS.1770-4).'
+    """
+    if not math.isfinite(lufs):
+        return "Sounds are as loud as they came."
+    level = number(lufs, 1).removesuffix(".0")
+    text = f"All sounds are equally loud: {level} LUFS (ITU-R BS.1770-4)."
+    if quieter:
+        text += f" {quieter} of them {'is' if quieter == 1 else 'are'} quieter, so as not to clip."
+    return text
+
+
 def pattern_alt(card: UnitCard, spec: MfccSpec) -> str:
     """Describe a pattern's picture to someone who does not see it."""
     rows, columns = card.pattern.shape
