@@ -72,7 +72,7 @@ def room_page(room: str) -> str:
     for name in held:  # what it is, is what it holds: names of methods and the like
         value = getattr(module, name)
         text = ", ".join(value) if isinstance(value, tuple | dict) else str(value)
-        lines += [f".. py:data:: {full}.{name}", f"   :value: {text}", ""]
+        lines += [f".. py:data:: {name}", f"   :value: {text}", ""]
     for deeper in ROOMS[room]:
         title = f"{full}.{deeper}"
         lines += [title, "-" * len(title), "", f".. automodule:: {title}", "   :members:"]
