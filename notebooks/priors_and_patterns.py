@@ -31,8 +31,8 @@ from cepscope.report import plot_mfcc
 logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of each further graph
 corpus = cs.load_corpus("spoken-digits")
 corpus = replace(corpus, clips=corpus.clips[::2])  # one of the two takes of each digit by each voice
-spec = cs.MfccSpec(sr=8000, n_mfcc=20, floor=1e-5)
-patches = cs.extract(corpus, spec)
+spec = cs.MfccSpec(sr=8000, n_mfcc=13, floor=1e-5)
+patches = cs.extract(corpus, spec, frames=56)
 model = cs.build_cdbn(patches.input_shape, patches.classes, filters=(12, 16))
 cs.pretrain(model, patches, epochs=1)
 history = cs.fit_classifier(model, patches, epochs=8)

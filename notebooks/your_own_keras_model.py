@@ -30,8 +30,8 @@ from cepscope.report import plot_filters, plot_mfcc
 logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of each further graph
 corpus = cs.load_corpus("spoken-digits")
 corpus = replace(corpus, clips=corpus.clips[::2])  # one of the two takes of each digit by each voice
-spec = cs.MfccSpec(sr=8000, n_mfcc=20, floor=1e-5)
-patches = cs.extract(corpus, spec)
+spec = cs.MfccSpec(sr=8000, n_mfcc=13, floor=1e-5)
+patches = cs.extract(corpus, spec, frames=56)
 
 # %%
 import keras
@@ -40,7 +40,7 @@ keras.utils.set_random_seed(0)
 layers = keras.layers
 theirs = keras.Sequential(
     [
-        keras.Input((64, 20)),  # time first: 64 frames of 20 MFCC
+        keras.Input((56, 13)),  # time first: 56 frames of 13 MFCC
         layers.Conv1D(16, 5, name="conv1"),
         layers.BatchNormalization(),
         layers.ReLU(),
@@ -64,7 +64,7 @@ theirs.save("net.keras")
 
 # %%
 net = cs.load_model("net.keras", compiled=False)
-feed = infer_feed([net.input_shape[1:]], {"n_mfcc": 20, "n_mels": 40, "frames": 64})
+feed = infer_feed([net.input_shape[1:]], {"n_mfcc": 13, "n_mels": 40, "frames": 56})
 frames = frame_map(patches, feed, scaling="standard")  # from a frame of ours to one of theirs
 model = adapt(net, feed, frames, name="net")
 print(feed)

@@ -28,7 +28,7 @@ SHOWN = {
     "what_is_a_crbm": Shown(5, 8, "of clips have less of it forwards"),
     "priors_and_patterns": Shown(4, 4, "patch_likelihood"),
     "from_mfcc_to_sound": Shown(6, 5, "TensorFlow loaded: False", quick=True),
-    "your_own_keras_model": Shown(10, 3, "time first: 64 frames of 20 MFCC"),
+    "your_own_keras_model": Shown(10, 3, "time first: 56 frames of 13 MFCC"),
     "few_labels": Shown(1, 3, "voices in both sides: 0"),
 }
 
