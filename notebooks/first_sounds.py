@@ -17,9 +17,12 @@
 # about a minute; for real work use all of the corpus and the default settings.
 
 # %%
+import logging
+
 import cepscope as cs
 from cepscope.report import plot_mfcc
 
+logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of each further graph
 corpus = cs.load_corpus("spoken-digits")  # ten digits by synthetic voices; a folder of your own works the same way
 corpus
 

@@ -1,12 +1,12 @@
 """The mel filterbanks of several front ends, one sparse matrix each.
 
-===============  =====================================================================================================
+================ =====================================================================================================
 ``"slaney"``     triangles over Hz, each of area 1 [1]_: librosa
 ``"hz"``         triangles over Hz of height 1: torchaudio, and librosa with ``norm=None``
 ``"mel"``        triangles over mel of height 1: Kaldi, and TensorFlow's ``linear_to_mel_weight_matrix``
 ``"htk"``        the same without the bins below `fmin` and above `fmax`, as HTK rounds them [2]_
 ``"tensorflow"`` the same without the bins below `fmin`, as TensorFlow's ``Mfcc`` rounds them
-===============  =====================================================================================================
+================ =====================================================================================================
 
 References
 ----------

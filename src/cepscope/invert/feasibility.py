@@ -8,7 +8,7 @@ undercuts. Frames and bands count as free of each other; that frames overlap and
 The spectra within reach are the union, over all `m`, of the boxes ``max(floor, m - top_db) <= L <= min(m, ceiling)``.
 No band has to attain `m`: a spectrum whose maximum is lower lies in the box of that maximum too. And the smallest error
 in a box is convex in `m`, because the pairs (L, m) form a convex set: each of their bounds is linear in both. So `m` is
-found together with `L`, by one quadratic program,
+found together with `L`, by one quadratic program::
 
     min  1/2 |A L - b|^2 + 1/2 ridge |L - L0|^2    over L and m, within those bounds,
 

@@ -1,9 +1,4 @@
-"""Fast Griffin-Lim phase retrieval with a seed of its own.
-
-References
-----------
-.. [1] N. Perraudin, P. Balazs and P. L. Sondergaard, "A fast Griffin-Lim algorithm", WASPAA 2013.
-"""
+"""Fast Griffin-Lim phase retrieval with a seed of its own."""
 
 from __future__ import annotations
 
@@ -45,6 +40,10 @@ def griffin_lim(
     -------
     array [shape=(samples,)]
         float32.
+
+    References
+    ----------
+    .. [1] N. Perraudin, P. Balazs and P. L. Sondergaard, "A fast Griffin-Lim algorithm", WASPAA 2013.
     """
     magnitude = np.asarray(magnitude, np.float32)
     phase = np.exp(2j * np.pi * rng.random(magnitude.shape)).astype(np.complex64)

@@ -1,7 +1,7 @@
 """Ways to write a pattern down: what the ascent moves, and what patterns it can reach at all.
 
-All are batched and none is square: coordinates (n, *shape) become patterns (n, rows, frames). `speech` is the default:
-principal components of real patches, in a ball. The others are there to compare with and for other questions.
+All are batched and none is square: coordinates ``(n, *shape)`` become patterns (n, rows, frames). `speech` is the
+default: principal components of real patches, in a ball. The others are there to compare with and for other questions.
 
 ==============  =======================================================================================================
 ``pixel``       the pattern itself
@@ -48,7 +48,7 @@ class Parametrization:
     shape : tuple of int
         Of one pattern's coordinates.
     decode : callable
-        Tensor (n, *shape) to patterns (n, rows, frames), scaled MFCC; differentiable.
+        Tensor ``(n, *shape)`` to patterns (n, rows, frames), scaled MFCC; differentiable.
     start : float
         Root mean square of the first coordinates.
     radius : float
