@@ -24,7 +24,7 @@ class Shown(NamedTuple):
 
 
 SHOWN = {
-    "first_sounds": Shown(10, 2, "test_accuracy", quick=True),
+    "first_sounds": Shown(10, 2, "test_accuracy"),
     "what_is_a_crbm": Shown(5, 8, "of clips have less of it forwards"),
     "priors_and_patterns": Shown(4, 4, "patch_likelihood"),
     "from_mfcc_to_sound": Shown(6, 5, "TensorFlow loaded: False", quick=True),
@@ -47,7 +47,6 @@ def test_both_faces_of_a_notebook_agree(script: Path) -> None:
     assert not any(cell.get("outputs") for cell in notebook.cells), "kept without outputs"
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of jupyter's own event loop and paths
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # of the kernel's sockets
 @pytest.mark.parametrize(
