@@ -9,6 +9,7 @@ from cepscope.probe.linear import linear_probe as linear_probe
 from cepscope.probe.naturalness import Naturalness as Naturalness
 from cepscope.probe.naturalness import fit_naturalness as fit_naturalness
 from cepscope.probe.representations import represent as represent
+from cepscope.probe.representations import sounding as sounding
 from cepscope.probe.result import ProbeResult as ProbeResult
 from cepscope.probe.scores import UnitScores as UnitScores
 from cepscope.probe.scores import load_unit_rows as load_unit_rows
@@ -31,5 +32,6 @@ __all__ = [
     "load_unit_rows",
     "represent",
     "score_units",
+    "sounding",
     "summarise_views",
 ]
