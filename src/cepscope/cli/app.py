@@ -55,6 +55,14 @@ class Fill(StrEnum):
     tile = "tile"
 
 
+class Kind(StrEnum):
+    """What figures are written as."""
+
+    pdf = "pdf"
+    svg = "svg"
+    png = "png"
+
+
 class PitchFrom(StrEnum):
     """Whose pitch the voice has."""
 
@@ -339,9 +347,29 @@ def probe(folder: Run, as_json: AsJson = False, set_: Set = None) -> None:
 
 
 @app.command(epilog=epilog("report"))
-def report(folder: Run, set_: Set = None) -> None:
-    """Write the page."""
-    typer.echo(str(_stage("report", folder, set_) / "report" / "index.html"))
+def report(
+    folder: Run,
+    figures: Annotated[
+        Path | None,
+        typer.Option("--figures", help="Write figures for papers there instead: curves, layers.", file_okay=False),
+    ] = None,
+    kind: Annotated[Kind, typer.Option("--format", help="Of the figures.")] = Kind.pdf,
+    dpi: Annotated[int, typer.Option("--dpi", help="Of the figures.", min=30, max=2400)] = 300,
+    units: Annotated[
+        list[str] | None, typer.Option("--unit", metavar="LAYER:INDEX", help="A figure of this unit too; repeatable.")
+    ] = None,
+    set_: Set = None,
+) -> None:
+    """Write the page, or figures for papers."""
+    if figures is None:
+        if units:
+            raise typer.BadParameter("--unit is of figures; name their folder with --figures.")
+        typer.echo(str(_stage("report", folder, set_) / "report" / "index.html"))
+        return
+    from cepscope.pipeline import write_figures
+
+    written = write_figures(folder, figures, suffix=f".{kind.value}", dpi=dpi, units=units or ())
+    typer.echo("\n".join(map(str, written)))
 
 
 app.command(epilog=epilog("fetch"))(corpora.fetch)

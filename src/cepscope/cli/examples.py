@@ -20,7 +20,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "cepscope invert runs/mine",
     ),
     "probe": ("cepscope probe runs/mine", "cepscope probe runs/mine --json"),
-    "report": ("cepscope report runs/mine",),
+    "report": (
+        "cepscope report runs/mine",
+        "cepscope report runs/mine --figures paper --format svg --unit crbm2:7",
+    ),
     "fetch": ("cepscope fetch fsdd",),
     "describe": ("cepscope describe recordings", "cepscope describe recordings --json"),
     "explain": ("cepscope explain hello.wav --run runs/mine",),
