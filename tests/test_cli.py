@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,8 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
 
 from cepscope.audio import read_audio
+from cepscope.cli.app import app
+from cepscope.cli.examples import EXAMPLES
 from cepscope.features import MfccSpec, mfcc
 from cepscope.invert import relative_error
 
@@ -36,6 +40,18 @@ def recordings(words: Path, tmp_path: Path) -> Path:
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_every_command_has_examples_that_it_understands() -> None:
+    group = typer.main.get_command(app)
+    assert set(EXAMPLES) == set(group.commands)
+    for name, lines in EXAMPLES.items():
+        command = group.commands[name]
+        assert all(line in command.epilog for line in lines)
+        for line in lines:
+            program, named, *words = shlex.split(line)
+            assert (program, named) == ("cepscope", name)
+            command.make_context(name, words)  # what it can't parse is an error
 
 
 def test_help_is_quick_and_loads_nothing_heavy() -> None:

@@ -110,6 +110,21 @@ def test_the_page_shows_every_unit(finished: Path) -> None:
     assert page.count("<audio") == len(UNITS)
 
 
+def test_figures_for_papers(cepscope: Any, finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "paper"
+    assert cepscope("report", str(finished), "--figures", str(out), "--format", "svg", "--unit", "crbm1:1") == 0, (
+        cepscope.err
+    )
+    names = ["training.svg", "layer-crbm1.svg", "layer-crbm2.svg", "layer-logits.svg", "unit-crbm1-1.svg"]
+    assert cepscope.lines == [str(out / name) for name in names]
+    assert sorted(path.name for path in out.iterdir()) == sorted(names)
+    assert all(path.read_text().startswith("<?xml") for path in out.iterdir())
+    assert cepscope("report", str(finished), "--figures", str(out), "--unit", "crbm1:77") == 2
+    assert "There is no unit 'crbm1:77' among" in cepscope.err
+    assert cepscope("report", str(finished), "--unit", "crbm1:1") == 2
+    assert "--figures" in cepscope.err
+
+
 def test_what_is_unchanged_is_skipped(finished: Path, words: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
     assert redone(finished, settings(words)) == []

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cepscope.cli import console, corpora, explaining
+from cepscope.cli.examples import epilog
 
 if TYPE_CHECKING:
     from cepscope.config import RunConfig
@@ -54,6 +55,14 @@ class Fill(StrEnum):
     tile = "tile"
 
 
+class Kind(StrEnum):
+    """What figures are written as."""
+
+    pdf = "pdf"
+    svg = "svg"
+    png = "png"
+
+
 class PitchFrom(StrEnum):
     """Whose pitch the voice has."""
 
@@ -92,7 +101,7 @@ def _default_folder(settings: RunConfig) -> Path:
     return Path("runs") / (Path(corpus).resolve().name if Path(corpus).is_dir() else corpus)
 
 
-@app.command()
+@app.command(epilog=epilog("run"))
 def run(
     corpus: Corpus = None,
     config: Config = None,
@@ -140,7 +149,7 @@ def _whole_way(settings: RunConfig, out: Path | None, *, as_json: bool) -> None:
         typer.echo(str(page))
 
 
-@app.command()
+@app.command(epilog=epilog("extract"))
 def extract(
     sources: Annotated[
         list[str] | None,
@@ -204,13 +213,13 @@ def _run_stages(folder: Path, settings: RunConfig, *, only: str | None = None, o
         run_stages(folder, settings, only=only, progress=bars.update, starting=starting, notify=notify, say=say)
 
 
-@app.command()
+@app.command(epilog=epilog("train"))
 def train(folder: Run, set_: Set = None, seed: Seed = None) -> None:
     """Train the network of a run."""
     typer.echo(str(_stage("train", folder, set_, {"seed": seed}) / "model" / "model.keras"))
 
 
-@app.command()
+@app.command(epilog=epilog("maximize"))
 def maximize(
     folder: Annotated[Path | None, typer.Argument(help="Folder of a run; not with --model.")] = None,
     model: Annotated[
@@ -255,7 +264,7 @@ def maximize(
     _whole_way(settings, out, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog=epilog("invert"))
 def invert(
     source: Annotated[
         Path, typer.Argument(help="A sound file or a folder of them, a .npy or .npz of unscaled MFCCs, or a run.")
@@ -326,7 +335,7 @@ def invert(
         typer.echo(line)
 
 
-@app.command()
+@app.command(epilog=epilog("probe"))
 def probe(folder: Run, as_json: AsJson = False, set_: Set = None) -> None:
     """Measure whether patterns and sounds hold up; medians of each layer."""
     _stage("probe", folder, set_)
@@ -337,15 +346,35 @@ def probe(folder: Run, as_json: AsJson = False, set_: Set = None) -> None:
         console.print_summary(summary)
 
 
-@app.command()
-def report(folder: Run, set_: Set = None) -> None:
-    """Write the page."""
-    typer.echo(str(_stage("report", folder, set_) / "report" / "index.html"))
+@app.command(epilog=epilog("report"))
+def report(
+    folder: Run,
+    figures: Annotated[
+        Path | None,
+        typer.Option("--figures", help="Write figures for papers there instead: curves, layers.", file_okay=False),
+    ] = None,
+    kind: Annotated[Kind, typer.Option("--format", help="Of the figures.")] = Kind.pdf,
+    dpi: Annotated[int, typer.Option("--dpi", help="Of the figures.", min=30, max=2400)] = 300,
+    units: Annotated[
+        list[str] | None, typer.Option("--unit", metavar="LAYER:INDEX", help="A figure of this unit too; repeatable.")
+    ] = None,
+    set_: Set = None,
+) -> None:
+    """Write the page, or figures for papers."""
+    if figures is None:
+        if units:
+            raise typer.BadParameter("--unit is of figures; name their folder with --figures.")
+        typer.echo(str(_stage("report", folder, set_) / "report" / "index.html"))
+        return
+    from cepscope.pipeline import write_figures
+
+    written = write_figures(folder, figures, suffix=f".{kind.value}", dpi=dpi, units=units or ())
+    typer.echo("\n".join(map(str, written)))
 
 
-app.command()(corpora.fetch)
-app.command()(corpora.describe)
-app.command()(explaining.explain)
+app.command(epilog=epilog("fetch"))(corpora.fetch)
+app.command(epilog=epilog("describe"))(corpora.describe)
+app.command(epilog=epilog("explain"))(explaining.explain)
 
 
 def _summary(folder: Path) -> dict[str, Any]:

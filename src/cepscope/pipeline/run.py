@@ -135,7 +135,7 @@ def run_stages(
             if only is not None and stage.name != only:
                 continue
             if only is not None:
-                _require(ledger, stage, context.config)
+                require(ledger, stage.name, context.config)
             outcome = _run_stage(stage, context, starting)
             outcomes.append(outcome)
             if notify:
@@ -161,8 +161,9 @@ def stored_config(
     return load_config(path, overrides=overrides, flags=flags, environment={})
 
 
-def _require(ledger: Ledger, stage: Stage, config: RunConfig) -> None:
+def require(ledger: Ledger, single: str, config: RunConfig) -> None:
     """Refuse a single stage whose inputs are missing, were changed, or are not those of these settings."""
+    stage = next(one for one in STAGES if one.name == single)
     values = _plain(config.model_dump(mode="json"))
     for needed in (other for other in STAGES if other.name in stage.needs):
         name = needed.name

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from cepscope.errors import DataError
 from cepscope.features import Scaling, load_scaling
 from cepscope.pipeline.foreign import read_source, relabelled, run_import
 from cepscope.pipeline.ledger import Ledger
+
+if TYPE_CHECKING:
+    from cepscope.report import ReportContent
 
 Progress = Callable[[str, int, int], None]  # what is being done, parts done, parts in all
 
@@ -263,11 +266,18 @@ def run_probe(context: Context) -> list[Path]:
 
 def run_report(context: Context) -> list[Path]:
     """Everything to one page."""
+    from cepscope.report import write_page
+    from cepscope.report.page import MEDIA
+
+    folder = context.folder / "report"
+    return [write_page(report_content(context), folder), *sorted((folder / MEDIA).glob("*.*"))]
+
+
+def report_content(context: Context) -> ReportContent:
+    """Read everything that the page shows."""
     from cepscope.maximize.views import Views
     from cepscope.probe import load_unit_rows
-    from cepscope.report import write_page
     from cepscope.report.assemble import assemble
-    from cepscope.report.page import MEDIA
 
     folder = context.folder
     rows = load_unit_rows(folder / "patterns" / "units.csv")
@@ -283,7 +293,7 @@ def run_report(context: Context) -> list[Path]:
     if source:
         patches = replace(patches, corpus_name=f"other recordings, and shown {patches.corpus_name}")
         unused, whose = {"train": True, "model": set(config.model.network())}, Path(source["file"]).stem
-    content = assemble(
+    return assemble(
         patches=patches,
         patterns=context.patterns,
         audio=stored_sounds(context).audio,
@@ -311,8 +321,6 @@ def run_report(context: Context) -> list[Path]:
             },
         },
     )
-    page = write_page(content, folder / "report")
-    return [page, *sorted((folder / "report" / MEDIA).glob("*.*"))]
 
 
 def _history_csv(rows: list[dict[str, Any]]) -> str:

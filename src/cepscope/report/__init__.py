@@ -12,6 +12,7 @@ from cepscope.report.content import UnitCard as UnitCard
 from cepscope.report.figures import save_figure as save_figure
 from cepscope.report.page import render_page as render_page
 from cepscope.report.page import write_page as write_page
+from cepscope.report.paper import draw_report as draw_report
 from cepscope.report.plots import plot_filters as plot_filters
 from cepscope.report.plots import plot_history as plot_history
 from cepscope.report.plots import plot_layer as plot_layer
@@ -28,6 +29,7 @@ __all__ = [
     "Exemplar",
     "ReportContent",
     "UnitCard",
+    "draw_report",
     "plot_filters",
     "plot_history",
     "plot_layer",

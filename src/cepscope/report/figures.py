@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from cepscope.atomic import write_bytes
 from cepscope.errors import ParameterError
@@ -89,6 +90,7 @@ def draw_mfcc(axes: Any, x: npt.NDArray[np.float64], spec: MfccSpec | None, limi
     )  # a frame is centred at its time
     image = draw_map(axes, x, extent, colours=DIVERGING, low=-limit, high=limit)
     axes.set(xlabel=TIME if spec else FRAME, ylabel=COEFFICIENT)
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     return image
 
 
