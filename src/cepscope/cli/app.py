@@ -338,8 +338,23 @@ def probe(folder: Run, as_json: AsJson = False, set_: Set = None) -> None:
 
 
 @app.command()
-def report(folder: Run, set_: Set = None) -> None:
-    """Write the page."""
+def report(
+    folder: Run,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option("--tensorboard", metavar="FOLDER", help="Write event files for TensorBoard there, and no page."),
+    ] = None,
+    set_: Set = None,
+) -> None:
+    """Write the page; or event files for TensorBoard, of an unfinished run too."""
+    if tensorboard is not None:
+        from cepscope.errors import ParameterError
+        from cepscope.report import write_tensorboard
+
+        if set_:
+            raise ParameterError(f"--set goes with the page, not with --tensorboard. Received: {set_[0]}")
+        typer.echo(str(write_tensorboard(folder, tensorboard)))
+        return
     typer.echo(str(_stage("report", folder, set_) / "report" / "index.html"))
 
 
