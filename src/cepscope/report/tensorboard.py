@@ -11,7 +11,7 @@ import io
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
@@ -30,7 +30,17 @@ HISTORY, FILTERS, SCALING = "model/history.csv", "model/filters.npz", "features/
 PATTERNS, SOUNDS = "patterns/patterns.npz", "audio/sounds.npz"
 UNITS, SOUND_ROWS = "patterns/units.csv", "audio/sounds.csv"  # scores: the whole ones, and those of the sounds alone
 NOT_MEASURED = ("stage", "layer", "epoch")  # columns of the history that hold no curve
-NOT_SHOWN = ("layer", "index", "exemplars")  # columns of the scores
+WORDS = ("label", "sound_class")
+NUMBERS = (
+    "sound_over_natural",
+    "retention",
+    "naturalness_z",
+    "mfcc_relative_error",
+    "relative_error",
+    "mcd_db",
+    "hnr_db",
+)
+SCORES = (WORDS[0], *NUMBERS, WORDS[1])  # columns of a table; more would not fit into one of TensorBoard's cards
 
 Rows = list[dict[str, str]]
 
@@ -40,7 +50,7 @@ def write_tensorboard(run_folder: str | Path, out: str | Path | None = None) -> 
 
     Each layer is a run of TensorBoard, and fine-tuning is another. Every number of ``model/history.csv`` is a scalar
     at its epoch, a layer's filters are one image, each pattern is an image, each sound is its own 16-bit WAV, and the
-    scores of a layer's units are a table. Times are those of the files they come from.
+    main scores of a layer's units are a table. Times are those of the files they come from.
 
     Parameters
     ----------
@@ -171,20 +181,27 @@ def _sounds(folder: Path, layers: Mapping[str, str], titles: Mapping[str, str]) 
 
 
 def _tables(rows: Rows, layers: Mapping[str, str], when: float) -> Iterator[Entry]:
-    columns = [name for name in rows[0] if name not in NOT_SHOWN]
-    head = [[_cell(name) for name in columns], ["---"] * len(columns)]
     of_layer: dict[str, Rows] = {}
     for row in rows:
         of_layer.setdefault(row.get("layer") or layers.get(_name(row), _name(row).rpartition(":")[0]), []).append(row)
     for layer, own in of_layer.items():
-        cells = [[_cell(row[name]) for name in columns] for row in own]
+        columns = [name for name in SCORES if any(row.get(name) for row in own)]
+        head = [["unit", *(name.replace("_", " ") for name in columns)], ["---"] * (len(columns) + 1)]
+        cells = [[_word(_name(row)), *(_cell(name, row[name]) for name in columns)] for row in own]
         text = "\n".join(f"| {' | '.join(line)} |" for line in [*head, *cells])
         yield Entry(_run(layer), "scores", "text", text, when)
 
 
-def _cell(value: str) -> str:
+def _cell(name: str, text: str) -> str:
+    if name in NUMBERS:
+        with suppress(ValueError):
+            return f"{float(text):.3g}"
+    return _word(text)
+
+
+def _word(text: str) -> str:
     """Return text that Markdown and HTML leave as it is."""
-    return "".join(f"\\{c}" if c in "\\|*_`[]" else c for c in html.escape(value, quote=False))
+    return "".join(f"\\{c}" if c in "\\|*_`[]" else c for c in html.escape(text, quote=False))
 
 
 def _read(path: Path) -> Rows:
