@@ -358,18 +358,30 @@ def report(
     units: Annotated[
         list[str] | None, typer.Option("--unit", metavar="LAYER:INDEX", help="A figure of this unit too; repeatable.")
     ] = None,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option("--tensorboard", metavar="FOLDER", help="Write event files for TensorBoard there instead."),
+    ] = None,
     set_: Set = None,
 ) -> None:
-    """Write the page, or figures for papers."""
-    if figures is None:
-        if units:
-            raise typer.BadParameter("--unit is of figures; name their folder with --figures.")
-        typer.echo(str(_stage("report", folder, set_) / "report" / "index.html"))
-        return
-    from cepscope.pipeline import write_figures
+    """Write the page; or figures for papers, or event files for TensorBoard (of an unfinished run too)."""
+    from cepscope.errors import ParameterError
 
-    written = write_figures(folder, figures, suffix=f".{kind.value}", dpi=dpi, units=units or ())
-    typer.echo("\n".join(map(str, written)))
+    if units and figures is None:
+        raise ParameterError(f"--unit is of figures; name their folder with --figures. Received: --unit {units[0]}")
+    if set_ and (figures or tensorboard):
+        raise ParameterError(f"--set goes with the page alone. Received: {set_[0]}")
+    if figures is not None:
+        from cepscope.pipeline import write_figures
+
+        written = write_figures(folder, figures, suffix=f".{kind.value}", dpi=dpi, units=units or ())
+        typer.echo("\n".join(map(str, written)))
+    if tensorboard is not None:
+        from cepscope.report import write_tensorboard
+
+        typer.echo(str(write_tensorboard(folder, tensorboard)))
+    if not (figures or tensorboard):
+        typer.echo(str(_stage("report", folder, set_) / "report" / "index.html"))
 
 
 app.command(epilog=epilog("fetch"))(corpora.fetch)

@@ -23,6 +23,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "report": (
         "cepscope report runs/mine",
         "cepscope report runs/mine --figures paper --format svg --unit crbm2:7",
+        "cepscope report runs/mine --tensorboard events",
     ),
     "fetch": ("cepscope fetch fsdd",),
     "describe": ("cepscope describe recordings", "cepscope describe recordings --json"),
