@@ -190,7 +190,7 @@ def test_of_a_long_recording_excerpts_are_heard(long_page: Any, explanation: Exp
     slider.fill(str(explanation.seconds))  # silent there: to the end of what is nearest
     second = page.evaluate("Number(document.querySelectorAll('audio.heard')[1].dataset.length)") + begins[1]
     page.until(f"Math.abs({LEFT} - {100 * second / explanation.seconds}) < 0.5")
-    page.slowly()
+    page.slowly(0.0625)  # excerpts are short
     slider.fill(f"{begins[1] + 0.1}")
     page.locator(".play").click()
     page.until("document.querySelectorAll('audio.heard')[1].currentTime > 0.15")
