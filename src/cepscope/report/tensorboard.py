@@ -108,7 +108,12 @@ def _replaced(place: Path) -> Iterator[Path]:
         yield fresh
         if place.exists():
             place.rename(old)
-        fresh.rename(place)
+        try:
+            fresh.rename(place)
+        except OSError:
+            if old.exists():
+                old.rename(place)
+            raise
     except OSError as error:
         raise DataError(f"can't write {place} ({error.strerror}); choose another place") from error
     finally:
