@@ -289,6 +289,7 @@ def test_all_of_a_layer_in_a_row(visit: Any) -> None:
 
 
 def test_enlarged_pattern_and_clips_lie_side_by_side(visit: Any) -> None:
+    visit.emulate_media(reduced_motion="reduce")  # places are asked for one after the other: nothing may move
     visit.press("ArrowRight", "Enter")
     card = visit.locator("#crbm1-0")
     grid = visit.locator("#layer-crbm1 .grid").bounding_box()
