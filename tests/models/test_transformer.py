@@ -27,6 +27,7 @@ def _rows(count: int = 60) -> Array:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # some fifty trainings
 def test_scikit_learn_accepts_it() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # checks that scikit-learn itself skips are announced as warnings
