@@ -20,7 +20,7 @@ copyright = f"{author}, MIT licence"
 release = version = cepscope.__version__
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "myst_nb"]
-exclude_patterns = ["_build", "README.md", "generated/notebooks.md"]
+exclude_patterns = ["_build", "jupyter_execute", "README.md", "generated/notebooks.md"]
 templates_path: list[str] = []
 default_role = "literal"  # names in docstrings stand in single backticks
 
