@@ -14,6 +14,7 @@ from cepscope.models import ConvolutionalRBM, ais
 
 Array = npt.NDArray[Any]
 SHAPE = (2, 4, 1)  # 256 visible states
+QUICK = range(0, 12, 2)  # seeds
 
 
 def _rbm(seed: int, visible: str = "binary", scale: float = 1.0, pool: tuple[int, int] = (1, 2)) -> ConvolutionalRBM:
@@ -57,17 +58,18 @@ def _bad_base(seed: int) -> ais.Base:
     return ais.Base(rng.normal(0, 1.5, 1), rng.normal(0, 1.5, 2))
 
 
-def _check_within_three_errors(visible: str) -> None:
-    """Six models a kind: large weights, base rates far from the model's, few enough steps to notice a mistake."""
-    for seed in range(0, 12, 2):
+def _check_within_three_errors(visible: str, seeds: range = QUICK) -> None:
+    """Six models a kind, or ten: large weights, base rates far from the model's, too few steps to hide a mistake."""
+    for seed in seeds:
         rbm = _rbm(seed, visible, scale=1.0 + seed / 5 if visible == "binary" else 0.3 + seed / 20)
         found = ais.log_partition(rbm, SHAPE, chains=400, steps=150, base=_bad_base(seed), seed=seed)
         assert abs(found.value - _exact(rbm)) <= 3 * found.standard_error  # of a right estimate one in 370 is outside
 
 
+@pytest.mark.parametrize("seeds", [QUICK, pytest.param(range(10), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("visible", ["binary", "gaussian"])
-def test_the_estimate_is_within_three_standard_errors(visible: str) -> None:
-    _check_within_three_errors(visible)
+def test_the_estimate_is_within_three_standard_errors(visible: str, seeds: range) -> None:
+    _check_within_three_errors(visible, seeds)
 
 
 def test_the_check_refuses_a_wrong_normaliser_of_the_base(monkeypatch: pytest.MonkeyPatch) -> None:

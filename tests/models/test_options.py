@@ -35,7 +35,14 @@ def _one(**settings: Any) -> keras.Model:
     return build_cdbn((8, 16, 1), 3, filters=(4,), kernel_sizes=((3, 3),), pool_sizes=((2, 2),), seed=0, **settings)
 
 
-@pytest.mark.parametrize(("target", "hidden"), [(0.2, "binary"), (0.05, "relu")])
+@pytest.mark.parametrize(
+    ("target", "hidden"),
+    [
+        (0.2, "binary"),
+        (0.05, "relu"),
+        *(pytest.param(*rest, marks=pytest.mark.slow) for rest in ((0.05, "binary"), (0.2, "relu"))),
+    ],
+)
 def test_hidden_units_start_as_active_as_they_should_be(bars: Any, target: float, hidden: str) -> None:
     model = _small(hidden=hidden)
     rows = pretrain(model, bars.x, epochs=1, learning_rate=1e-9, sparsity=target, batch_size=50)

@@ -53,9 +53,10 @@ def _one_step(optimizer: Any, **settings: Any) -> tuple[Array, Array]:
     return rbm.kernel.numpy() - before[0], rbm.hidden_biases.numpy() - before[1]
 
 
-@pytest.mark.parametrize(("persistent", "k", "fast"), [(False, 2, 0.0), (True, 1, 0.02)])
+@pytest.mark.parametrize(
+    ("persistent", "k", "fast"), [(False, 2, 0.0), pytest.param(True, 1, 0.0, marks=pytest.mark.slow), (True, 1, 0.02)]
+)
 def test_training_raises_the_exact_likelihood(persistent: bool, k: int, fast: float) -> None:
-    """Plain persistent chains are held to the most likely model in test_exact_training.py."""
     rng = np.random.default_rng(1)
     data = _states()[rng.choice([3, 24, 36, 63, 0], 256)]
     rbm = _rbm(weight_scale=0.1)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from cepscope.invert.sounds import file_name
 from cepscope.pipeline.ledger import Ledger
 from cepscope.pipeline.run import require, stored_config
 from cepscope.pipeline.stages import Context, report_content
-
-UNSAFE = re.compile(r"[^\w.-]")  # of a layer's name, in a file's
 
 
 def write_figures(
@@ -48,4 +46,4 @@ def write_figures(
     require(ledger, "report", config)
     content = report_content(Context(root, config, ledger))
     drawn = draw_report(content, units=units)
-    return [save_figure(figure, Path(out) / f"{UNSAFE.sub('-', name)}{suffix}", dpi=dpi) for name, figure in drawn]
+    return [save_figure(figure, Path(out) / f"{file_name(name)}{suffix}", dpi=dpi) for name, figure in drawn]

@@ -24,7 +24,7 @@ def draw_report(content: ReportContent, *, units: Sequence[str] = ()) -> Iterato
     Returns
     -------
     iterator of (str, Figure)
-        ``training`` (of networks that were trained here), ``layer-NAME`` and ``unit-LAYER-INDEX``.
+        ``training`` (of networks that were trained here), ``layer-NAME`` and ``unit-LAYER:INDEX``.
 
     Raises
     ------
@@ -46,4 +46,4 @@ def _drawn(content: ReportContent, chosen: list[UnitCard]) -> Iterator[tuple[str
     for name, cards in content.layers.items():
         yield f"layer-{name}", plot_layer(cards, content.spec)
     for card in chosen:
-        yield f"unit-{card.unit.replace(':', '-')}", plot_unit(card, content.spec)
+        yield f"unit-{card.unit}", plot_unit(card, content.spec)
