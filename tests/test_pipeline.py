@@ -135,7 +135,7 @@ def test_the_command_makes_the_same_bits_then_skips_then_probes(cepscope: Any, f
     """Another run with the same seed, of the same recordings in another folder."""
     shutil.copytree(words, "words")
     command = ("run", "words", *(word for setting in SMALL for word in ("--set", setting)))
-    assert cepscope(*command) == 0, cepscope.err
+    assert cepscope(*command, "--tensorboard", "events") == 0, cepscope.err
     folder = Path("runs/words")
     page = folder / "report" / "index.html"
     assert cepscope.out == f"{page}\n"
@@ -147,6 +147,8 @@ def test_the_command_makes_the_same_bits_then_skips_then_probes(cepscope: Any, f
     assert "9 units" in lines[-1]
     for name in ("patterns/patterns.npz", "patterns/units.csv", *(f"audio/{unit}.wav" for unit in UNITS)):
         assert (folder / name).read_bytes() == (finished / name).read_bytes(), name
+
+    assert sorted(path.name for path in Path("events").iterdir()) == ["crbm1", "crbm2", "fine-tuning", "logits"]
 
     assert cepscope(*command, "--json") == 0
     result = json.loads(cepscope.out)

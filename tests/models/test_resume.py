@@ -57,14 +57,18 @@ def every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _train(bars: Any, folder: Path | None, killer: Killer | None = None) -> tuple[list[Array], list[dict[str, Any]]]:
+    """Return weights and rows, which whoever watched this process alone was told too."""
     model = _model()
+    told: list[dict[str, Any]] = []
     callbacks = [killer] if killer else []
     names = [None if folder is None else folder / f"{name}.npz" for name in ("pretraining", "fine-tuning")]
-    rows = pretrain(model, bars.x, **SETTINGS, held_out=bars.x[:20], checkpoint=names[0], callbacks=callbacks)
+    watch: dict[str, Any] = {"callbacks": callbacks, "progress": lambda *step: told.append(step[-1])}
+    rows = pretrain(model, bars.x, **SETTINGS, held_out=bars.x[:20], checkpoint=names[0], **watch)
     rows += fit_classifier(
         model, bars.x, bars.y, validation=(bars.x[:30], bars.y[:30]), epochs=2, batch_size=40, shift=2,
-        frozen=["crbm1"], seed=1, checkpoint=names[1], callbacks=callbacks,
+        frozen=["crbm1"], seed=1, checkpoint=names[1], **watch,
     )  # fmt: skip
+    assert told == rows
     return model.get_weights(), rows
 
 

@@ -17,7 +17,7 @@ from cepscope.audio import read_audio, write_wav
 from cepscope.errors import CorruptArtifactError, DataError, MissingExtraError, NotFittedError, ParameterError
 from cepscope.features import CoefficientScaler, MfccSpec
 from cepscope.maximize.patterns import Patterns
-from cepscope.report import write_tensorboard
+from cepscope.report import TensorBoardLog, write_tensorboard
 
 NAMES = ("crbm1:0", "crbm1:1", "logits:0")
 LABELS = ("", "", "a|b <i>")
@@ -81,6 +81,29 @@ def test_every_number_of_the_history_is_a_scalar_at_its_epoch(tensorboard: Any, 
     assert curves == {
         ("crbm1", "pretraining/reconstruction_error"): [(1, 0.75), (2, 0.5)],
         ("fine-tuning", "fine-tuning/loss"): [(1, 1.25)],
+    }
+
+
+def test_a_training_is_seen_epoch_by_epoch_and_the_rest_at_its_end(tensorboard: Any, run: Path, tmp_path: Path) -> None:
+    rows = [dict(row) for row in csv.DictReader(io.StringIO(HISTORY))]
+    with TensorBoardLog(tmp_path / "live") as log:
+        for steps, row in enumerate(rows[:2], 1):
+            log.epoch(
+                {"stage": row["stage"], "epoch": int(row["epoch"]), "layer": "crbm1", "reconstruction_error": 0.25}
+            )
+            seen = _events(tensorboard, tmp_path / "live")["crbm1"]["pretraining/reconstruction_error"]
+            assert [(step, float(value)) for step, value in seen] == [(n, 0.25) for n in range(1, steps + 1)]
+        log.finish(run)
+    live, whole = _events(tensorboard, tmp_path / "live"), _events(tensorboard, write_tensorboard(run))
+    assert {name: set(tags) for name, tags in live.items()} == {name: set(tags) for name, tags in whole.items()}
+    for name, tags in whole.items():
+        for tag, events in tags.items():
+            steps = [step for step, _ in events]
+            assert [step for step, _ in live[name][tag]] == steps  # an epoch that was seen is not told twice
+    with TensorBoardLog(tmp_path / "live") as log:  # of an earlier run nothing is left
+        log.finish(run, training_only=True)
+    assert set(_events(tensorboard, tmp_path / "live")["crbm1"]) == {"filters", *live["crbm1"]} - {
+        tag for tag in live["crbm1"] if tag.startswith(("patterns", "sounds", "scores"))
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,6 +46,12 @@ Config = Annotated[Path | None, typer.Option("--config", help="Settings in TOML.
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Of every random draw.")]
 Strict = Annotated[bool, typer.Option("--strict", help="A clip that can't be used is an error.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]
+Log = Annotated[
+    Path | None,
+    typer.Option(
+        "--tensorboard", metavar="FOLDER", help="Event files for TensorBoard, epoch by epoch.", file_okay=False
+    ),
+]
 
 
 class Fill(StrEnum):
@@ -110,6 +117,7 @@ def run(
     seed: Seed = None,
     strict: Strict = False,
     as_json: AsJson = False,
+    tensorboard: Log = None,
 ) -> None:
     """Go the whole way: recordings, network, patterns, sounds, scores, page.
 
@@ -118,10 +126,10 @@ def run(
     from cepscope.config import load_config
 
     flags = {"corpus": corpus, "seed": seed, "strict": strict or None}
-    _whole_way(load_config(config, overrides=set_ or (), flags=flags), out, as_json=as_json)
+    _whole_way(load_config(config, overrides=set_ or (), flags=flags), out, as_json=as_json, tensorboard=tensorboard)
 
 
-def _whole_way(settings: RunConfig, out: Path | None, *, as_json: bool) -> None:
+def _whole_way(settings: RunConfig, out: Path | None, *, as_json: bool, tensorboard: Path | None = None) -> None:
     from cepscope.corpora import load_corpus
     from cepscope.pipeline import corpus_rate
 
@@ -138,7 +146,7 @@ def _whole_way(settings: RunConfig, out: Path | None, *, as_json: bool) -> None:
         f"That takes a few minutes on two cores; what is done already is skipped. Everything goes to {folder}.",
     )
     started = time.perf_counter()
-    _run_stages(folder, settings, opening=opening)
+    _run_stages(folder, settings, opening=opening, tensorboard=tensorboard)
     page = folder / "report" / "index.html"
     summary = _summary(folder)
     units = sum(layer["units"] for layer in summary["layers"].values())
@@ -185,14 +193,29 @@ def extract(
     typer.echo(str(folder / "features"))
 
 
-def _stage(name: str, folder: Path, set_: list[str] | None, flags: dict[str, Any] | None = None) -> Path:
+def _stage(
+    name: str,
+    folder: Path,
+    set_: list[str] | None,
+    flags: dict[str, Any] | None = None,
+    *,
+    tensorboard: Path | None = None,
+) -> Path:
     from cepscope.pipeline import stored_config
 
-    _run_stages(folder, stored_config(folder, overrides=tuple(set_ or ()), flags=flags), only=name)
+    settings = stored_config(folder, overrides=tuple(set_ or ()), flags=flags)
+    _run_stages(folder, settings, only=name, tensorboard=tensorboard)
     return folder
 
 
-def _run_stages(folder: Path, settings: RunConfig, *, only: str | None = None, opening: tuple[str, ...] = ()) -> None:
+def _run_stages(
+    folder: Path,
+    settings: RunConfig,
+    *,
+    only: str | None = None,
+    opening: tuple[str, ...] = (),
+    tensorboard: Path | None = None,
+) -> None:
     from cepscope.pipeline import Outcome, run_stages
 
     lines = list(opening)  # said once it is sure that there is something to do
@@ -209,14 +232,25 @@ def _run_stages(folder: Path, settings: RunConfig, *, only: str | None = None, o
     def say(line: str) -> None:
         (lines.append if lines else console.say)(line)
 
-    with console.progress() as bars:
-        run_stages(folder, settings, only=only, progress=bars.update, starting=starting, notify=notify, say=say)
+    hooks: dict[str, Any] = {"starting": starting, "notify": notify, "say": say}
+    with ExitStack() as opened:
+        log = None
+        if tensorboard is not None:
+            from cepscope.report import TensorBoardLog
+
+            log = opened.enter_context(TensorBoardLog(tensorboard))
+            hooks["epoch"] = log.epoch
+        bars = opened.enter_context(console.progress())
+        run_stages(folder, settings, only=only, progress=bars.update, **hooks)
+        if log:
+            log.finish(folder, training_only=only == "train")
 
 
 @app.command(epilog=epilog("train"))
-def train(folder: Run, set_: Set = None, seed: Seed = None) -> None:
+def train(folder: Run, set_: Set = None, seed: Seed = None, tensorboard: Log = None) -> None:
     """Train the network of a run."""
-    typer.echo(str(_stage("train", folder, set_, {"seed": seed}) / "model" / "model.keras"))
+    _stage("train", folder, set_, {"seed": seed}, tensorboard=tensorboard)
+    typer.echo(str(folder / "model" / "model.keras"))
 
 
 @app.command(epilog=epilog("maximize"))

@@ -9,7 +9,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "cepscope run speech-commands --set split=speakers --seed 1",
     ),
     "extract": ("cepscope extract recordings --out runs/mine", "cepscope extract hello.wav --out hello.npz"),
-    "train": ("cepscope train runs/mine --set train.epochs=60",),
+    "train": ("cepscope train runs/mine --set train.epochs=60 --tensorboard events",),
     "maximize": (
         "cepscope maximize runs/mine --set maximize.radius=1.0",
         "cepscope maximize --model net.keras --data recordings --layers conv1,logits --out runs/net",

@@ -18,7 +18,7 @@ from cepscope.models.checkpoint import Checkpoint, Keeper, key_of, run_epochs
 from cepscope.models.checks import natural, not_negative, positive
 from cepscope.models.crbm import ConvolutionalRBM
 from cepscope.models.trainer import SMALLEST_SCALE, CRBMTrainer
-from cepscope.models.watch import Progress, RBMWatch, Row
+from cepscope.models.watch import Progress, RBMWatch, Row, replay
 
 FloatArray = npt.NDArray[np.float32]
 EPOCHS = 3
@@ -98,7 +98,7 @@ learn_scales
     callbacks : sequence of keras.callbacks.Callback
         What they keep for themselves is not in the checkpoint.
     progress : callable, optional
-        Called after each epoch with (layer, epoch, epochs, row).
+        Called after each epoch with (layer, epoch, epochs, row), of a training that goes on first for those before.
 
     Returns
     -------
@@ -169,6 +169,7 @@ learn_scales
     kept = Checkpoint(None if checkpoint is None else Path(checkpoint), key)
     position = kept.position
     rows = position.rows
+    replay(rows, progress)
     kept.show(model.variables)  # the layers that were trained, to feed those above
     if position.done:
         return rows

@@ -15,7 +15,7 @@ from cepscope.models.batches import EpochBatches
 from cepscope.models.checkpoint import Checkpoint, Keeper, key_of, run_epochs
 from cepscope.models.checks import natural, positive, share
 from cepscope.models.greedy import enough, patches_of
-from cepscope.models.watch import Progress, Row, Watch
+from cepscope.models.watch import Progress, Row, Watch, replay
 
 FloatArray = npt.NDArray[np.float32]
 EPOCHS = 40
@@ -72,7 +72,8 @@ def fit_classifier(
         A file that keeps the state of the training; if it is there, and of the same training, that goes on.
     callbacks : sequence of keras.callbacks.Callback
     progress : callable, optional
-        Called after each epoch with ("classifier", epoch, epochs, row).
+        Called after each epoch with ("classifier", epoch, epochs, row), of a training that goes on first for those
+        before.
 
     Returns
     -------
@@ -124,6 +125,7 @@ def fit_classifier(
         held_out = None if validation is None else (validation[0], _smooth(validation[1], classes, 0.0))
         if kept.arrays:
             model.evaluate(x[:1], targets[:1], verbose=0)  # makes the running means, whose state is restored
+        replay(kept.position.rows, progress)
         watch = Watch("fine-tuning", "classifier", epochs, kept.position.rows, progress)
         keeper = Keeper(kept, kept.position, batches, model, learned=model.trainable_variables)
         kept.show(keeper.variables())  # if no epoch is left

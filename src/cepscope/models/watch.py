@@ -24,6 +24,13 @@ CHAINS, STEPS = 64, 300  # of the likelihood
 UNSCALED = 30.0  # largest visible unit that standardised patches may have
 
 
+def replay(rows: list[Row], progress: Progress | None) -> None:
+    """Report the epochs of a training that goes on, so that whoever watches it has them all."""
+    if progress:
+        for row in rows:
+            progress(row.get("layer", "classifier"), row["epoch"], row["epoch"], row)
+
+
 class Watch(keras.callbacks.Callback):  # type: ignore[misc]
     """Collect one row an epoch and report it.
 

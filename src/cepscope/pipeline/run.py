@@ -85,6 +85,7 @@ def run_stages(
     starting: Callable[[str], None] | None = None,
     notify: Callable[[Outcome], None] | None = None,
     say: Callable[[str], None] | None = None,
+    epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> list[Outcome]:
     """Run every stage, or one, in a run's folder.
 
@@ -103,6 +104,8 @@ def run_stages(
         Called after each stage.
     say : callable, optional
         Called with what was found out about a network of others, a line at a time.
+    epoch : callable, optional
+        Called with each epoch's row while the network is trained.
 
     Returns
     -------
@@ -127,6 +130,8 @@ def run_stages(
             context.progress = progress
         if say:
             context.say = say
+        if epoch:
+            context.epoch = epoch
         if config.model.file and only in (None, "extract", "train"):
             context.config, lines = settle(config, stages.corpus_rate(context.corpus))
             for line in lines:

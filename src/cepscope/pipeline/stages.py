@@ -44,6 +44,7 @@ class Context:
     ledger: Ledger
     progress: Progress = field(default=lambda _what, _done, _total: None)
     say: Callable[[str], None] = field(default=lambda _line: None)
+    epoch: Callable[[dict[str, Any]], None] = field(default=lambda _row: None)
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -118,8 +119,9 @@ def run_train(context: Context) -> list[Path]:
     settings = config.train
     rows: list[dict[str, Any]] = []
 
-    def report(layer: str, epoch: int, epochs: int, _row: dict[str, Any]) -> None:
+    def report(layer: str, epoch: int, epochs: int, row: dict[str, Any]) -> None:
         context.progress(f"train: {layer}", epoch, epochs)
+        context.epoch(row)
 
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / "checkpoints"  # of a training that is killed; it goes on from there

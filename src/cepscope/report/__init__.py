@@ -23,12 +23,14 @@ from cepscope.report.plots import plot_unit as plot_unit
 from cepscope.report.recipe import visualize_activation_maximization as visualize_activation_maximization
 from cepscope.report.recipe import visualize_feature_maps as visualize_feature_maps
 from cepscope.report.recipe import visualize_filters as visualize_filters
+from cepscope.report.tensorboard import TensorBoardLog as TensorBoardLog
 from cepscope.report.tensorboard import write_tensorboard as write_tensorboard
 
 __all__ = [
     "ComparisonItem",
     "Exemplar",
     "ReportContent",
+    "TensorBoardLog",
     "UnitCard",
     "draw_report",
     "plot_filters",

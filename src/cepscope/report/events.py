@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from cepscope.errors import MissingExtraError
 
@@ -52,29 +52,42 @@ def require_tensorboard() -> None:
         raise MissingExtraError("TensorBoard is not installed; pip install 'cepscope[tensorboard]'")
 
 
-def write_events(folder: Path, entries: Iterable[Entry]) -> None:
-    """Write an event file for each run that is named.
+class EventFiles:
+    """An event file for each run that is named; a context manager that closes them.
 
     Parameters
     ----------
     folder : Path
         Must be empty.
-    entries : iterable of Entry
-        Written as they come, so that few are in memory.
     """
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.summary.writer.record_writer import RecordWriter
 
-    writers: dict[str, Any] = {}
-    with ExitStack() as opened:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.opened = ExitStack()
+        self.writers: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self.opened.close()
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Write entries as they come, so that few are in memory; a reader sees them at once."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
         for entry in entries:
-            if entry.run not in writers:
-                (folder / entry.run).mkdir()
-                writers[entry.run] = RecordWriter(opened.enter_context((folder / entry.run / FILE).open("xb")))
+            if entry.run not in self.writers:
+                (self.folder / entry.run).mkdir()
+                file = self.opened.enter_context((self.folder / entry.run / FILE).open("xb"))
+                self.writers[entry.run] = RecordWriter(file)
                 header = Event(file_version=VERSION, wall_time=entry.when)
-                writers[entry.run].write(header.SerializeToString(deterministic=True))
+                self.writers[entry.run].write(header.SerializeToString(deterministic=True))
             event = Event(wall_time=entry.when, step=entry.step, summary=_summary(entry))
-            writers[entry.run].write(event.SerializeToString(deterministic=True))
+            self.writers[entry.run].write(event.SerializeToString(deterministic=True))
+        for writer in self.writers.values():
+            writer.flush()
 
 
 def _summary(entry: Entry) -> Any:

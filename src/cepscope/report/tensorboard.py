@@ -10,10 +10,12 @@ import html
 import io
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
+from typing import Any, Self
 
 from matplotlib.figure import Figure
 
@@ -22,7 +24,7 @@ from cepscope.errors import CorruptArtifactError, DataError, NotFittedError, Par
 from cepscope.features import Scaling, load_scaling
 from cepscope.invert.sounds import file_name
 from cepscope.maximize.patterns import Patterns
-from cepscope.report.events import FILE, Entry, require_tensorboard, write_events
+from cepscope.report.events import FILE, Entry, EventFiles, require_tensorboard
 from cepscope.report.figures import FORMATS
 from cepscope.report.plots import plot_filters, plot_mfcc
 
@@ -86,9 +88,65 @@ def write_tensorboard(run_folder: str | Path, out: str | Path | None = None) -> 
             f"There is nothing to show in {folder}: it has no curves, filters, patterns or sounds of a run. "
             f"Start one with `cepscope run --out {folder}`."
         )
-    with _replaced(place.resolve()) as fresh:
-        write_events(fresh, chain([first], entries))
+    with _replaced(place.resolve()) as fresh, EventFiles(fresh) as files:
+        files.add(chain([first], entries))
     return place
+
+
+class TensorBoardLog:
+    """A run for TensorBoard while it goes on: curves epoch by epoch, all else when it is done.
+
+    It ends on what `write_tensorboard` writes, but for the times and the digits of the curves, which are those of the
+    epochs themselves. A context manager that closes the files.
+
+    Parameters
+    ----------
+    out : path
+        Folder of the event files. Those of an earlier run are removed.
+
+    Raises
+    ------
+    MissingExtraError, ParameterError, DataError
+        As `write_tensorboard`.
+    """
+
+    def __init__(self, out: str | Path) -> None:
+        require_tensorboard()
+        self.place = Path(out)
+        with _replaced(self.place.resolve()):
+            pass
+        self.files = EventFiles(self.place)
+        self.written: set[tuple[str, str, int]] = set()  # run, tag and step of the curves
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self.files.__exit__()
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """Add an epoch, a row as `pretrain` and `fit_classifier` report it."""
+        entries = list(_scalars(row, time.time()))
+        self._add(entries)
+        self.written |= {(entry.run, entry.tag, entry.step) for entry in entries}
+
+    def finish(self, run_folder: str | Path, *, training_only: bool = False) -> None:
+        """Add what lies in a run's folder and was not added epoch by epoch.
+
+        Parameters
+        ----------
+        run_folder : path
+        training_only : bool
+            Leave out patterns, sounds and scores, which may be of an earlier network.
+        """
+        found = (_training if training_only else _entries)(Path(run_folder))
+        self._add(entry for entry in found if (entry.run, entry.tag, entry.step) not in self.written)
+
+    def _add(self, entries: Iterable[Entry]) -> None:
+        try:
+            self.files.add(entries)
+        except OSError as error:
+            raise DataError(f"can't write {self.place} ({error.strerror}); choose another place") from error
 
 
 @contextmanager
@@ -121,11 +179,15 @@ def _replaced(place: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _entries(folder: Path) -> Iterator[Entry]:
-    layers: Mapping[str, str] = {}
+def _training(folder: Path) -> Iterator[Entry]:
     yield from _curves(folder / HISTORY)
     if (folder / FILTERS).is_file():
         yield from _filters(folder / FILTERS, load_scaling(folder / SCALING))
+
+
+def _entries(folder: Path) -> Iterator[Entry]:
+    layers: Mapping[str, str] = {}
+    yield from _training(folder)
     scores = folder / (UNITS if (folder / UNITS).is_file() else SOUND_ROWS)
     rows = _read(scores)
     titles = {_name(row): f"{_name(row)} {row.get('label', '')}".strip() for row in rows}
@@ -141,14 +203,19 @@ def _entries(folder: Path) -> Iterator[Entry]:
 
 def _curves(path: Path) -> Iterator[Entry]:
     for row in _read(path):
-        stage = row.get("stage") or "training"
         try:
-            step = int(row["epoch"])
-            values = {name: float(text) for name, text in row.items() if text and name not in NOT_MEASURED}
+            yield from list(_scalars(row, _time(path)))
         except (KeyError, ValueError) as error:
             raise CorruptArtifactError(f"{path} can't be read as training curves ({error}); train again") from error
-        for name, value in values.items():
-            yield Entry(_run(row.get("layer") or stage), f"{stage}/{name}", "scalar", value, _time(path), step)
+
+
+def _scalars(row: Mapping[str, Any], when: float) -> Iterator[Entry]:
+    """Return the numbers of an epoch, whether read or fresh."""
+    stage = row.get("stage") or "training"
+    for name, value in row.items():
+        if name not in NOT_MEASURED and value not in ("", None):
+            number, step = float(value), int(row["epoch"])
+            yield Entry(_run(row.get("layer") or stage), f"{stage}/{name}", "scalar", number, when, step)
 
 
 def _filters(path: Path, scaling: Scaling) -> Iterator[Entry]:
