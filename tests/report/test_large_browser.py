@@ -105,12 +105,21 @@ def thousand(content: ReportContent) -> ReportContent:
     return replace(content, units=tuple(cards))
 
 
+@pytest.fixture(scope="module")
+def huge(content: ReportContent, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_page(thousand(content), tmp_path_factory.mktemp("huge")).as_uri()
+
+
 @pytest.mark.slow
-def test_a_thousand_units_open_within_two_seconds(visits: Visits, content: ReportContent, tmp_path: Path) -> None:
-    path = write_page(thousand(content), tmp_path)
+def test_nothing_on_a_thousand_units_keeps_anyone_out(visits: Visits, huge: str) -> None:
+    assert visits(huge, reduced_motion="reduce").barriers() == {}
+
+
+@pytest.mark.slow
+def test_a_thousand_units_open_within_two_seconds(visits: Visits, huge: str) -> None:
     times = []
     for _ in range(3):
-        visit = visits(path.as_uri())
+        visit = visits(huge)
         visit.until(f"{OPENED} > 0")
         times.append(visit.evaluate(OPENED) / 1000)
         assert visit.locator("article.unit").count() == visit.locator("a.thumb").count() == 1000
