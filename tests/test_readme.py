@@ -97,6 +97,5 @@ def test_every_line_of_python_runs(
         assert np.isfinite(space[name].audio).all(), name
         assert np.abs(space[name].audio).max() > 0.1, name
     assert space["back"].shape == space["patches"].test.x.shape
-    assert np.isfinite(space["log_z"].log_z if hasattr(space["log_z"], "log_z") else space["log_z"])
-    assert [len(found.x) for found in (space["found"],) if hasattr(found, "x")] != [0]
+    assert np.isfinite(space["least"].x).all()
     capsys.readouterr()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cepscope.models.greedy import pretrain as pretrain
     from cepscope.models.loading import load_model as load_model
     from cepscope.models.presets import preset as preset
+    from cepscope.models.saving import save_model as save_model
     from cepscope.models.supervised import fit_classifier as fit_classifier
     from cepscope.models.trainer import CRBMTrainer as CRBMTrainer
     from cepscope.models.transformer import CDBNTransformer as CDBNTransformer
@@ -41,6 +42,7 @@ _HOMES = {
     "linear_combinations": "filters",
     "model_filters": "filters",
     "fit_classifier": "supervised",
+    "save_model": "saving",
     "load_model": "loading",
     "pretrain": "greedy",
     "CRBMTrainer": "trainer",
@@ -63,6 +65,7 @@ __all__ = [
     "pretrain",
     "reconstruct",
     "sample_unit",
+    "save_model",
     "top_down",
 ]
 

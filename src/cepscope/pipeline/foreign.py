@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cepscope.atomic import atomic_path, save_npz, sha256, write_text
+from cepscope.atomic import save_npz, sha256, write_text
 from cepscope.config import ModelConfig, RunConfig
 from cepscope.corpora import Patches
 from cepscope.errors import DataError, ParameterError
@@ -111,6 +111,7 @@ def run_import(context: Context) -> list[Path]:
     from cepscope.models.feeding import frame_map
     from cepscope.models.loading import load_model
     from cepscope.models.reference import fit_tie
+    from cepscope.models.saving import save_model
 
     settings, patches, folder = context.config.model, context.patches, context.folder / "model"
     archive = read_archive(settings.file)
@@ -151,8 +152,7 @@ def run_import(context: Context) -> list[Path]:
         "says_of_held_out_clips": said,
     }
     paths = [folder / name for name in ("model.keras", "filters.npz", SOURCE)]
-    with atomic_path(paths[0]) as temporary:
-        model.save(temporary)
+    save_model(model, paths[0])
     save_npz(paths[1], **first_filters(model, feed))
     write_text(paths[2], json.dumps(source, indent=1) + "\n")
     context.__dict__["model"] = model

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +15,7 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cepscope
 from cepscope.atomic import sha256, write_text
@@ -23,6 +25,7 @@ PACKAGES = ("tensorflow", "keras", "librosa", "numpy", "scipy", "soundfile", "sc
 FILE = "run.json"
 SETTINGS = "run.toml"
 LOCK = ".lock"
+UNFINISHED = re.compile(r"\.part-[0-9a-f]{12}(\.\w+)?")  # what `atomic_path` calls a file that is not whole yet
 
 
 def fingerprint(**parts: Any) -> str:
@@ -170,19 +173,21 @@ def run_folder(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(13, "Permission denied")
-        _take(lock)
+        held = _take(lock)
     except OSError as error:
         raise DataError(
             f"The output folder {folder} can't be written ({error.strerror}). Choose another with --out."
         ) from error
     try:
+        _sweep(folder)
         yield
     except CepscopeError:
         if fresh and not (folder / SETTINGS).is_file():  # no stage was finished
             shutil.rmtree(folder / "features", ignore_errors=True)
         raise
     finally:
-        lock.unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)  # before it is given back: whoever waits looks whether it is still the same
+        held.close()
         for path in made:  # innermost first; a folder with anything in it stays
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
@@ -198,28 +203,30 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
-def _take(lock: Path) -> None:
-    for _ in range(2):
+def _take(lock: Path) -> IO[str]:
+    """Return the lock, held until it is closed or the process ends, however it ends."""
+    while True:
+        held = lock.open("a+")
         try:
-            with lock.open("x") as file:
-                file.write(str(os.getpid()))
-        except FileExistsError:
-            owner = lock.read_text().strip()
-            if owner.isdecimal() and _alive(int(owner)):
-                raise DataError(
-                    f"Process {owner} is working in {lock.parent}. Wait for it, or choose another folder with --out."
-                ) from None
-            lock.unlink(missing_ok=True)  # its owner was killed
-        else:
-            return
-    raise DataError(f"The lock {lock} can't be taken. Delete it if no other run is working there.")
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held.seek(0)
+            owner = held.read().strip()
+            held.close()
+            raise DataError(
+                f"Process {owner or 'of someone else'} is working in {lock.parent}. Wait for it, or choose another "
+                "folder with --out."
+            ) from None
+        if lock.exists() and lock.stat().st_ino == os.fstat(held.fileno()).st_ino:
+            held.truncate(0)
+            held.write(str(os.getpid()))
+            held.flush()
+            return held
+        held.close()  # its last owner took it away in the meantime
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _sweep(folder: Path) -> None:
+    """Remove files that a process was writing when it was killed."""
+    for path in folder.rglob(".part-*"):
+        if UNFINISHED.fullmatch(path.name) and path.is_file():
+            path.unlink()

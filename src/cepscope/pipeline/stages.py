@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cepscope.atomic import atomic_path, load_npz, save_npz, write_text
+from cepscope.atomic import load_npz, save_npz, write_text
 from cepscope.audio import read_audio
 from cepscope.config import RunConfig
 from cepscope.corpora import Corpus, Patches, extract, load_corpus
@@ -112,7 +112,7 @@ def run_train(context: Context) -> list[Path]:
     """Patches to network; a network of others is taken as it is."""
     if context.config.model.file:
         return run_import(context)
-    from cepscope.models import build_cdbn, fit_classifier, model_filters, pretrain
+    from cepscope.models import build_cdbn, fit_classifier, model_filters, pretrain, save_model
 
     config, patches, folder = context.config, context.patches, context.folder / "model"
     model = build_cdbn(patches.input_shape, patches.classes, **config.model.network(), seed=config.seed)
@@ -151,8 +151,7 @@ def run_train(context: Context) -> list[Path]:
     )
     paths = [folder / name for name in ("model.keras", "history.csv", "filters.npz")]
     model.optimizer.build(model.trainable_variables)  # Keras can't load an optimizer that was never used
-    with atomic_path(paths[0]) as temporary:
-        model.save(temporary)
+    save_model(model, paths[0])
     write_text(paths[1], _history_csv(rows))
     save_npz(paths[2], **model_filters(model))
     shutil.rmtree(kept, ignore_errors=True)
@@ -314,7 +313,6 @@ def report_content(context: Context) -> ReportContent:
             **({"network": source} if source else {}),
             "settings": json.loads(config.model_dump_json(exclude=unused)),
             "versions": context.ledger.record.get("versions", {}),
-            "seconds": {name: stages[name]["seconds"] for name in stages if name != "report"},
             "sha256": {
                 name: digest
                 for stage in stages
