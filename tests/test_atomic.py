@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
 from pathlib import Path
 
@@ -67,6 +68,23 @@ def test_unwritable_places_give_one_line(tmp_path: Path, target: str) -> None:
     with pytest.raises(DataError, match=r"^can't write \S+ \(.+\); choose another place$"):
         write_text(tmp_path / target, "x")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_full_disk_is_one_line_and_costs_nothing(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the end of the disk: the system refuses to write on."""
+    path = tmp_path / "a.npz"
+    save_npz(path, x=np.zeros(3))
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(DataError, match=r"can't write .*a\.npz \(file too large\); make room") as caught:
+            save_npz(path, x=np.random.default_rng(0).normal(size=10_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == before
 
 
 def test_text_is_utf8_with_its_line_ends(tmp_path: Path) -> None:

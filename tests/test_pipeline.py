@@ -223,15 +223,20 @@ def test_a_changed_recording_is_noticed(copy: Path, words: Path, tmp_path: Path)
 def test_a_killed_stage_goes_on(copy: Path, words: Path) -> None:
     Ledger(copy).begin("maximize")
     (copy / "patterns" / "patterns.npz").unlink()
-    (copy / ".lock").write_text("999999999")  # of a process that is no more
+    (copy / ".lock").write_text(str(os.getpid()))  # of a process that is no more; another has its number by now
+    for half in (copy / ".part-0123456789ab.toml", copy / "patterns" / ".part-ba9876543210.npz"):
+        half.write_bytes(b"half")
+    mine = copy / ".part-of-mine"
+    mine.write_text("whole")
     assert redone(copy, settings(words)) == ["maximize"]  # the same bits again: the rest is current
-    assert not (copy / ".lock").exists()
+    assert [path for path in copy.rglob(".*") if path != mine] == []
 
 
 def test_two_runs_do_not_share_a_folder(copy: Path, words: Path) -> None:
-    with run_folder(copy), pytest.raises(DataError, match=f"Process {os.getpid()} is working in"):
-        run_stages(copy, settings(words))
-    assert not (copy / ".lock").exists()
+    for _ in range(2):  # the one that was refused does not open the door for the next
+        with run_folder(copy), pytest.raises(DataError, match=f"Process {os.getpid()} is working in"):
+            run_stages(copy, settings(words))
+        assert not (copy / ".lock").exists()
 
 
 def test_a_single_stage_wants_those_before_it(finished: Path, copy: Path, words: Path, tmp_path: Path) -> None:

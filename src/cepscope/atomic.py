@@ -6,6 +6,7 @@ one, never a part, even after a power cut or ``kill -9``.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -20,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cepscope.errors import CorruptArtifactError, DataError, ParameterError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room, none left of one's quota, more than a file may be
 
 
 @contextmanager
@@ -43,7 +46,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     DataError
-        The folder can't be made or written to, or `path` is a folder.
+        The folder can't be made or written to, `path` is a folder, or the disk is full.
 
     Examples
     --------
@@ -67,8 +70,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         _sync(temporary)
         temporary.replace(target)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise DataError(
+                f"can't write {target} ({_reason(error)}); make room and run the same command again, or choose another "
+                "place"
+            ) from error
         raise
     with suppress(OSError):  # not every file system syncs a folder; the rename itself is done
         _sync(target.parent)

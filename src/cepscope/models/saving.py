@@ -29,6 +29,9 @@ def save_model(model: Any, path: str | Path) -> None:
     DataError
         If `path` can't be written.
     """
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None and not optimizer.built:
+        optimizer.build(model.trainable_variables)  # Keras can't load one that was never used
     with atomic_path(path) as temporary:
         model.save(temporary)
         _forget_when_and_where(temporary)

@@ -150,7 +150,6 @@ def run_train(context: Context) -> list[Path]:
         **both,
     )
     paths = [folder / name for name in ("model.keras", "history.csv", "filters.npz")]
-    model.optimizer.build(model.trainable_variables)  # Keras can't load an optimizer that was never used
     save_model(model, paths[0])
     write_text(paths[1], _history_csv(rows))
     save_npz(paths[2], **model_filters(model))
