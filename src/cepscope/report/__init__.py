@@ -23,12 +23,21 @@ from cepscope.report.plots import plot_unit as plot_unit
 from cepscope.report.recipe import visualize_activation_maximization as visualize_activation_maximization
 from cepscope.report.recipe import visualize_feature_maps as visualize_feature_maps
 from cepscope.report.recipe import visualize_filters as visualize_filters
+from cepscope.report.recorded import Recorded as Recorded
+from cepscope.report.recorded import read_recorded as read_recorded
+from cepscope.report.sheets import render_clip_page as render_clip_page
+from cepscope.report.sheets import render_corpus_page as render_corpus_page
+from cepscope.report.sheets import render_training_page as render_training_page
+from cepscope.report.sheets import write_clip_page as write_clip_page
+from cepscope.report.sheets import write_corpus_page as write_corpus_page
+from cepscope.report.sheets import write_training_page as write_training_page
 from cepscope.report.tensorboard import TensorBoardLog as TensorBoardLog
 from cepscope.report.tensorboard import write_tensorboard as write_tensorboard
 
 __all__ = [
     "ComparisonItem",
     "Exemplar",
+    "Recorded",
     "ReportContent",
     "TensorBoardLog",
     "UnitCard",
@@ -40,14 +49,21 @@ __all__ = [
     "plot_mfcc",
     "plot_spectrogram",
     "plot_unit",
+    "read_recorded",
+    "render_clip_page",
     "render_comparison",
+    "render_corpus_page",
     "render_page",
+    "render_training_page",
     "save_figure",
     "visualize_activation_maximization",
     "visualize_feature_maps",
     "visualize_filters",
+    "write_clip_page",
     "write_comparison",
+    "write_corpus_page",
     "write_page",
     "write_report",
     "write_tensorboard",
+    "write_training_page",
 ]
