@@ -12,7 +12,12 @@ from cepscope.report.content import UnitCard as UnitCard
 from cepscope.report.figures import save_figure as save_figure
 from cepscope.report.page import render_page as render_page
 from cepscope.report.page import write_page as write_page
+from cepscope.report.paper import draw_clip as draw_clip
+from cepscope.report.paper import draw_corpus as draw_corpus
+from cepscope.report.paper import draw_methods as draw_methods
 from cepscope.report.paper import draw_report as draw_report
+from cepscope.report.paper import draw_training as draw_training
+from cepscope.report.paper import save_figures as save_figures
 from cepscope.report.plots import plot_filters as plot_filters
 from cepscope.report.plots import plot_history as plot_history
 from cepscope.report.plots import plot_layer as plot_layer
@@ -41,7 +46,11 @@ __all__ = [
     "ReportContent",
     "TensorBoardLog",
     "UnitCard",
+    "draw_clip",
+    "draw_corpus",
+    "draw_methods",
     "draw_report",
+    "draw_training",
     "plot_filters",
     "plot_history",
     "plot_layer",
@@ -56,6 +65,7 @@ __all__ = [
     "render_page",
     "render_training_page",
     "save_figure",
+    "save_figures",
     "visualize_activation_maximization",
     "visualize_feature_maps",
     "visualize_filters",

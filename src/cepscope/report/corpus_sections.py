@@ -7,7 +7,7 @@ from typing import Any
 
 from cepscope.corpora.corpus import Clip
 from cepscope.corpora.description import Description
-from cepscope.corpora.stretches import read_stretch
+from cepscope.corpora.stretches import read_stretch, stretch_name
 from cepscope.corpora.survey import ClipFacts
 from cepscope.errors import DataError
 from cepscope.features import MfccSpec
@@ -83,7 +83,7 @@ def _numbers(description: Description) -> Section:
         for name, key, unit, digits in measures
     ]
     tables = [
-        {"caption": "Splits", "head": ["split", "clips", "min", "classes", "speakers"], "rows": sides},
+        {"caption": "Splits", "head": ["split", "clips", "minutes", "classes", "speakers"], "rows": sides},
         {
             "caption": "Over the clips that can be read",
             "head": ["", "least", "5 %", "median", "95 %", "most"],
@@ -99,7 +99,9 @@ def _numbers(description: Description) -> Section:
         head = ["level and DC alone tell", "right", "chance", "gives it away"]
         tables.append({"caption": "What gives labels away", "head": head, "rows": probes})
     files = [(f"{rate} Hz", [str(count)]) for rate, count in found["rates"].items()]
-    files += [("mono" if channels == "1" else f"{channels} channels", [str(n)]) for channels, n in found["channels"].items()]
+    files += [
+        ("mono" if channels == "1" else f"{channels} channels", [str(n)]) for channels, n in found["channels"].items()
+    ]
     tables.append({"caption": "Files", "head": ["kind", "clips"], "rows": files})
     return {"id": "numbers", "title": "In numbers", "summaries": tables}
 
@@ -107,8 +109,8 @@ def _numbers(description: Description) -> Section:
 def _spectra(spectra: Spectra) -> Section:
     many = "classes" if spectra.of == "class" else "speakers"
     lead = (
-        f"Mean power density of at most {spectra.clips} clips of each {spectra.of}, each brought to a power of 1, so that "
-        f"the level plays no part. Dashed: the mean of the {many} shown."
+        f"Mean power density of at most {spectra.clips} clips of each {spectra.of}, each brought to a power of 1, so "
+        f"that the level plays no part. Dashed: the mean of the {many} shown."
     )
     if spectra.left_out:
         lead += f" Of {len(spectra.groups) + spectra.left_out} {many} the first {len(spectra.groups)} are shown."
@@ -126,7 +128,9 @@ def _clips(typical: Typical, spec: MfccSpec, media: Media, ids: Ids, tell: Progr
         items = [view for clip, fact in pairs if (view := _clip(clip, fact, spec, media, ids))]
         groups.append({"name": label, "items": items})
         tell("clips", done, len(typical.classes))
-    leads = ["Of each class those nearest to its median length and level, of different speakers as far as there are any."]
+    leads = [
+        "Of each class those nearest to its median length and level, of different speakers as far as there are any."
+    ]
     if typical.left_out:
         count = len(typical.classes)
         leads.append(f"Of {count + typical.left_out} classes the first {count} are shown.")
@@ -134,14 +138,20 @@ def _clips(typical: Typical, spec: MfccSpec, media: Media, ids: Ids, tell: Progr
 
 
 def _clip(clip: Clip, fact: ClipFacts, spec: MfccSpec, media: Media, ids: Ids) -> dict[str, Any] | None:
-    """Return a clip as it is shown; None if it is too short for the front end."""
+    sounding = clip_sounding(clip, spec)
+    if sounding is None:
+        return None
+    facts = [clip.speaker, clip.split, f"{wording.number(fact.seconds, 2)} s", f"{wording.number(fact.level, 1)} dB"]
+    if fact.seconds > sounding.seconds + 1 / sounding.sr:
+        facts.append(f"its middle {LONGEST:g} s")
+    return sounding_view(sounding, CLIP_LANES, media, ids, [word for word in facts if word])
+
+
+def clip_sounding(clip: Clip, spec: MfccSpec) -> Sounding | None:
+    """Return a clip as it is shown, at most the middle 8 s; None if it is too short for the front end."""
     audio, sr = read_stretch(clip.path, clip.start, clip.stop, longest=LONGEST)
     try:
         check_length(round(len(audio) * spec.sr / sr), spec)
     except DataError:
         return None
-    facts = [clip.speaker, clip.split, f"{wording.number(fact.seconds, 2)} s", f"{wording.number(fact.level, 1)} dB"]
-    if fact.seconds > len(audio) / sr + 1 / sr:
-        facts.append(f"its middle {LONGEST:g} s")
-    sounding = Sounding(clip.path.name, audio, sr, spec)
-    return sounding_view(sounding, CLIP_LANES, media, ids, [word for word in facts if word])
+    return Sounding(stretch_name(clip.path.name, clip.start, clip.stop), audio, sr, spec)

@@ -59,9 +59,7 @@ def _curve(rows: Iterable[Mapping[str, Any]], column: str, name: str) -> Curve |
     return Curve(name, epochs, values)
 
 
-def history_panels(
-    rows: Sequence[Mapping[str, Any]], *, pretraining: Sequence[str] = PRETRAINING
-) -> tuple[Panel, ...]:
+def history_panels(rows: Sequence[Mapping[str, Any]], *, pretraining: Sequence[str] = PRETRAINING) -> tuple[Panel, ...]:
     """Sort history rows into panels.
 
     Parameters

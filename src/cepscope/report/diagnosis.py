@@ -37,7 +37,10 @@ MEANINGS = (
         "sparseness",
         "Treves and Rolls' measure over places and patches: 0, every unit is always equally active; near 1, rarely.",
     ),
-    ("dead, saturated filters", f"Filters whose activation never reaches {DEAD:g}, or is above {SATURATED:g} on average."),
+    (
+        "dead, saturated filters",
+        f"Filters whose activation never reaches {DEAD:g}, or is above {SATURATED:g} on average.",
+    ),
     (
         "redundancy",
         "Mean over the filters of the largest correlation with any other one, at any shift: 1, each has a copy.",
@@ -94,8 +97,8 @@ def diagnose_classifier(history: Sequence[Mapping[str, Any]]) -> tuple[str, ...]
     if grown := _grown(rows, "val_loss"):
         epoch, low, last = grown
         found.append(
-            f"The held-out loss was lowest in epoch {epoch} ({low:.3g}) and has grown to {last:.3g}: fewer epochs, more "
-            "dropout or more recordings may help."
+            f"The held-out loss was lowest in epoch {epoch} ({low:.3g}) and has grown to {last:.3g}: fewer epochs, "
+            "more dropout or more recordings may help."
         )
     if rows:
         own, held_out = (_value(rows[-1], name) for name in ("accuracy", "val_accuracy"))
@@ -122,8 +125,8 @@ def _bad_filters(last: Mapping[str, Any], count: int | None) -> list[str]:
         )
     if (redundancy := _value(last, "redundancy")) > REDUNDANT:
         found.append(
-            f"Filters are redundant: the nearest other filter correlates by {redundancy:.2f} on average. Fewer filters, "
-            "more epochs or a higher sparsity cost may help."
+            f"Filters are redundant: the nearest other filter correlates by {redundancy:.2f} on average. Fewer "
+            "filters, more epochs or a higher sparsity cost may help."
         )
     return found
 
@@ -133,8 +136,9 @@ def _grown_gap(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     epoch, low, last = grown
     return [
-        f"The free-energy gap was lowest in epoch {epoch} ({low:.3g} nats) and has grown to {last:.3g}: the layer begins "
-        "to learn its training patches by heart. Fewer epochs (train.patience stops in time) or more recordings may help."
+        f"The free-energy gap was lowest in epoch {epoch} ({low:.3g} nats) and has grown to {last:.3g}: the layer "
+        "begins to learn its training patches by heart. Fewer epochs (train.patience stops in time) or more recordings "
+        "may help."
     ]
 
 

@@ -53,8 +53,8 @@ class Spread:
     def of(cls, values: Sequence[float]) -> Spread:
         """Return the spread of some values, as matplotlib's box plots have it."""
         found = boxplot_stats(values)[0]
-        ends = (float(found[name]) for name in ("whislo", "q1", "med", "q3", "whishi"))
-        return cls(*ends, tuple(float(value) for value in found["fliers"]))
+        low, q1, median, q3, high = (float(found[name]) for name in ("whislo", "q1", "med", "q3", "whishi"))
+        return cls(low, q1, median, q3, high, tuple(float(value) for value in found["fliers"]))
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,14 @@ def class_sizes(description: Description) -> Bars | Histogram:
     if len(cells) > MOST_CLASSES:
         sizes = [sum(sides.values()) for sides in cells.values()]
         return _histogram("class sizes", "clips in a class", "classes", {"": sizes})
-    parts = {side: tuple(sides[side] for sides in cells.values()) for side in SPLITS}
+    parts: dict[str, tuple[int, ...]] = {side: tuple(sides[side] for sides in cells.values()) for side in SPLITS}
     return Bars("classes", tuple(cells), parts)
 
 
 def lengths(description: Description) -> Histogram:
     """Return how long the clips are, by split."""
-    parts = {side: [fact.seconds for clip, fact in description.pairs if clip.split == side] for side in SPLITS}
+    pairs = description.pairs
+    parts: dict[str, list[float]] = {side: [f.seconds for clip, f in pairs if clip.split == side] for side in SPLITS}
     return _histogram("length", "length [s]", "clips", parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +12,7 @@ from cepscope.report.curves import Box, DrawnPanel, as_text, ticks
 from cepscope.report.distributions import Bars, Boxes, Histogram
 from cepscope.report.overview import axis_ticks, share
 from cepscope.report.spectra import Spectra
+from cepscope.report.wording import number
 
 AIR = 1.05  # above the highest bar
 LEVEL_TICKS = 4
@@ -44,6 +46,7 @@ def _boxes(found: Boxes) -> View:
     low, high = min(values), max(values)
     air = 0.04 * (high - low) or abs(high) or 1.0
     box = Box((low - air, high + air), (0.0, 1.0))
+    digits = max(0, 2 - math.floor(math.log10(high - low))) if high > low else 2
     rows = []
     for name, s in zip(found.names, found.spreads, strict=True):
         low_x, q1, median, q3, high_x = (box.across(v) for v in (s.low, s.q1, s.median, s.q3, s.high))
@@ -56,8 +59,9 @@ def _boxes(found: Boxes) -> View:
                 "width": round(q3 - q1, 2),
                 "high": high_x,
                 "beyond": [box.across(value) for value in s.beyond],
-                "value": as_text(s.median, 3),
-                "alt": f"{name}: median {as_text(s.median, 3)}, middle half {as_text(s.q1, 3)} to {as_text(s.q3, 3)}",
+                "value": number(s.median, digits),
+                "alt": f"{name}: median {number(s.median, digits)}, middle half {number(s.q1, digits)} to "
+                f"{number(s.q3, digits)}",
             }
         )
     places = [(box.across(t), as_text(t)) for t in ticks(*box.x, LEVEL_TICKS)]
@@ -76,9 +80,7 @@ def _histogram(found: Histogram) -> View:
             if count:
                 x, y = box.across(low), box.down(float(base + count))
                 width, height = box.across(high) - x, 100 * float(count) / most
-                bars.append(
-                    {"x": x, "y": y, "width": round(width, 2), "height": round(height, 2), "series": series}
-                )
+                bars.append({"x": x, "y": y, "width": round(width, 2), "height": round(height, 2), "series": series})
         below += row
     at = int(total.argmax())
     return {
@@ -89,7 +91,7 @@ def _histogram(found: Histogram) -> View:
         "bars": bars,
         "parts": [name for name in found.parts if name],
         "xticks": [(box.across(t), as_text(t)) for t in ticks(*box.x, 5)],
-        "yticks": [place for place in axis_ticks(most, 3, up=True)],
+        "yticks": axis_ticks(most, 3, up=True),
         "alt": f"{found.title}: {int(total.sum())} {found.ylabel} from {as_text(found.edges[0], 3)} to "
         f"{as_text(found.edges[-1], 3)}, most between {as_text(found.edges[at], 3)} and "
         f"{as_text(found.edges[at + 1], 3)}, {found.xlabel}.",

@@ -1,4 +1,4 @@
-"""A recording over time, as the template of sheets takes it: pictures and curves one below the other, and its player."""
+"""A recording over time, as the template of sheets takes it: its player, and pictures and curves below it."""
 
 from __future__ import annotations
 
@@ -91,9 +91,7 @@ def wide_band(sounding: Sounding, media: Media) -> Lane:
     return _spectrogram(sounding, media, sounding.spectrogram(WIDE_BAND), "wide-band", WIDE_BAND, sounding.sr / 2)
 
 
-def _spectrogram(
-    sounding: Sounding, media: Media, levels: Array, kind: str, window: float, highest: float
-) -> Lane:
+def _spectrogram(sounding: Sounding, media: Media, levels: Array, kind: str, window: float, highest: float) -> Lane:
     strongest = (int(levels.mean(axis=1).argmax()) + 0.5) * highest / len(levels)
     return {
         "title": f"{kind} spectrogram",
@@ -137,9 +135,7 @@ def _coefficients(title: str, order: int) -> Callable[[Sounding, Media], Lane]:
             "note": "each coefficient in its own standard deviations",
             "label": "coefficient",
             "size": "middle",
-            "ticks": [
-                (share(1 - (k + 0.5) / len(orders)), str(orders[k])) for k in range(0, len(orders), EVERY)
-            ],
+            "ticks": [(share(1 - (k + 0.5) / len(orders)), str(orders[k])) for k in range(0, len(orders), EVERY)],
             "picture": media.picture(raster.paint_pattern(raster.narrow(in_deviations(values)))),
             "diverging": True,
             "alt": f"{title} of {sounding.name}: {size}.",
@@ -190,9 +186,7 @@ def harmonicity(sounding: Sounding, _media: Media) -> Lane:
     }
 
 
-def _voiced_lines(
-    times: Array, values: Array, voiced: Array, seconds: float, ends: tuple[float, float]
-) -> list[str]:
+def _voiced_lines(times: Array, values: Array, voiced: Array, seconds: float, ends: tuple[float, float]) -> list[str]:
     """Return a line for each run of voiced frames, in a box of 1000 by 100; of a long sound not every frame."""
     step = max(1, len(times) // (4 * POINTS))
     edges = np.flatnonzero(np.diff(np.concatenate([[False], voiced, [False]]).astype(np.int8)))

@@ -225,12 +225,12 @@ def render_clip_page(recorded: Recorded, *, title: str = "") -> str:
     str
         One HTML document, the same characters for the same recording.
     """
-    media, ids = Embedded(), Ids(PLACES | {"recording", "facts", "front-end"})
+    media, ids = Embedded(), Ids(PLACES | {"recording", "facts"})
     sounding = recorded.sounding
     stop = sounding.start + sounding.seconds
     part = (
-        f"The recording is {recorded.facts.seconds:.1f} s long. Shown and heard is its middle, from {sounding.start:.1f} "
-        f"to {stop:.1f} s, which is what is read of so long a clip of a corpus; the facts are of all of it."
+        f"The recording is {recorded.facts.seconds:.1f} s long. Shown and heard is its middle, from "
+        f"{sounding.start:.1f} to {stop:.1f} s, which is what is read of so long a clip of a corpus; the facts are of all of it."
     )
     view = sounding_view(sounding, tuple(LANES), media, ids)
     return _page(
@@ -252,11 +252,10 @@ def render_clip_page(recorded: Recorded, *, title: str = "") -> str:
                 if sounding.has_pitch
                 else f"No pitch: at {sounding.spec.sr} Hz the rate is too low to look for one.",
             },
-            {"id": "facts", "title": "The recording", "tables": [("facts", recorded.told())]},
             {
-                "id": "front-end",
-                "title": "The front end",
-                "tables": [("settings", list(wording.flatten(sounding.spec.to_dict())))],
+                "id": "facts",
+                "title": "In numbers",
+                "tables": [("recording", recorded.told()), ("front end", wording.front_end(sounding.spec))],
             },
         ],
     )

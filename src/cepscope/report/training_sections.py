@@ -59,9 +59,7 @@ def _last(layers: Sequence[LayerDiagnosis]) -> list[dict[str, Any]]:
     if not layers:
         return []
     shown = [column for column in LAYER_COLUMNS if any(layer.last.get(column[0]) not in (None, "") for layer in layers)]
-    rows = [
-        (layer.name, [wording.number(layer.last.get(key), digits) for key, _, digits in shown]) for layer in layers
-    ]
+    rows = [(layer.name, [wording.number(layer.last.get(key), digits) for key, _, digits in shown]) for layer in layers]
     head = ["layer", *(name for _, name, _ in shown)]
     return [{"caption": "After the last epoch of each layer", "head": head, "rows": rows}]
 

@@ -57,7 +57,8 @@ def _nearest(pairs: list[tuple[Clip, ClipFacts]], count: int) -> tuple[tuple[Cli
     places = np.array([(math.log2(fact.seconds), fact.level / 6) for _, fact in pairs])
     distance = np.round(np.linalg.norm(places - np.median(places, axis=0), axis=1), 6)
     speakers: set[str] = set()
-    first, rest = [], []
+    first: list[tuple[Clip, ClipFacts]] = []
+    rest: list[tuple[Clip, ClipFacts]] = []
     for i in np.argsort(distance, kind="stable"):
         speaker = pairs[i][0].speaker
         (rest if speaker and speaker in speakers else first).append(pairs[i])
