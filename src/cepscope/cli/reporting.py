@@ -63,7 +63,9 @@ def report(
     ] = None,
     clips: Annotated[
         int | None,
-        typer.Option("--clips", help="Shown: of a corpus each class's, of methods in all.", show_default="2, 4", min=1),
+        typer.Option(
+            "--clips", help="Shown: of a corpus each class's, of methods in all.", show_default="2, 4", min=1, max=40
+        ),
     ] = None,
     figures: Annotated[
         Path | None,

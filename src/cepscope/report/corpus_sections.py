@@ -126,7 +126,8 @@ def _clips(typical: Typical, spec: MfccSpec, media: Media, ids: Ids, tell: Progr
     groups = []
     for done, (label, pairs) in enumerate(typical.classes.items(), start=1):
         items = [view for clip, fact in pairs if (view := _clip(clip, fact, spec, media, ids))]
-        groups.append({"name": label, "items": items})
+        if items:
+            groups.append({"name": label, "items": items})
         tell("clips", done, len(typical.classes))
     leads = [
         "Of each class those nearest to its median length and level, of different speakers as far as there are any."
@@ -144,7 +145,7 @@ def _clip(clip: Clip, fact: ClipFacts, spec: MfccSpec, media: Media, ids: Ids) -
     facts = [clip.speaker, clip.split, f"{wording.number(fact.seconds, 2)} s", f"{wording.number(fact.level, 1)} dB"]
     if fact.seconds > sounding.seconds + 1 / sounding.sr:
         facts.append(f"its middle {LONGEST:g} s")
-    return sounding_view(sounding, CLIP_LANES, media, ids, [word for word in facts if word])
+    return sounding_view(sounding, CLIP_LANES, media, ids, facts=[word for word in facts if word], samples=0)
 
 
 def clip_sounding(clip: Clip, spec: MfccSpec) -> Sounding | None:

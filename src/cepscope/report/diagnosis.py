@@ -157,7 +157,7 @@ def _grown(rows: Sequence[Mapping[str, Any]], column: str) -> tuple[int, float, 
 
 def _value(row: Mapping[str, Any], column: str) -> float:
     value = row.get(column)
-    return math.nan if value in (None, "") else float(value)  # type: ignore[arg-type]
+    return math.nan if value in (None, "") else float(value)
 
 
 def _count(row: Mapping[str, Any], column: str) -> int:

@@ -25,8 +25,8 @@ from cepscope.report.sounding import (
 )
 
 POINTS = 500  # of a drawn line
-LONGEST_AT_OWN_RATE = 1_500_000  # samples; what is longer is played at a lower rate, or the page is slow to open
-PLAYED_RATE = 24000  # Hz, of what is long
+LONGEST_AT_OWN_RATE = 1_500_000  # samples
+PLAYED_RATE = 16000  # Hz, of what is long
 HIGHEST_HNR = 30.0  # dB, of the axis
 EVERY = 5  # coefficients from label to label
 
@@ -35,9 +35,32 @@ Lane = dict[str, Any]
 
 
 def sounding_view(
-    sounding: Sounding, lanes: Sequence[str], media: Media, ids: Ids, facts: Sequence[str] = ()
+    sounding: Sounding,
+    lanes: Sequence[str],
+    media: Media,
+    ids: Ids,
+    *,
+    facts: Sequence[str] = (),
+    samples: int = LONGEST_AT_OWN_RATE,
 ) -> dict[str, Any]:
-    """Return a recording's player and what is seen of it; `lanes` are some of `LANES`."""
+    """Return a recording's player and what is seen of it.
+
+    Parameters
+    ----------
+    sounding : Sounding
+    lanes : sequence of str
+        Some of `LANES`.
+    media : Media
+    ids : Ids
+    facts : sequence of str
+        What stands beside its name.
+    samples : int
+        What has more is played at 16000 Hz at most, or the page would be slow to open.
+
+    Returns
+    -------
+    dict
+    """
     found = [LANES[name](sounding, media) for name in lanes]
     stop = sounding.start + sounding.seconds
     places = [(share((t - sounding.start) / sounding.seconds), f"{t:g}") for t in ticks(sounding.start, stop, 5)]
@@ -46,17 +69,17 @@ def sounding_view(
         "name": sounding.name,
         "facts": list(facts),
         "seconds": sounding.seconds,
-        "sound": media.sound(*_played(sounding)),
+        "sound": media.sound(_played(sounding, samples)),
         "lanes": [lane for lane in found if lane],
         "times": places,
     }
 
 
-def _played(sounding: Sounding) -> tuple[bytes, str]:
+def _played(sounding: Sounding, samples: int) -> bytes:
     audio, sr = np.asarray(sounding.audio, np.float32), sounding.sr
-    if len(audio) > LONGEST_AT_OWN_RATE and sr > PLAYED_RATE:
+    if len(audio) > samples and sr > PLAYED_RATE:
         audio, sr = resample(audio, sr, PLAYED_RATE), PLAYED_RATE
-    return to_wav_bytes(equally_loud(audio, sr), sr), ""
+    return to_wav_bytes(equally_loud(audio, sr), sr)
 
 
 def waveform(sounding: Sounding, _media: Media) -> Lane:
@@ -113,7 +136,7 @@ def mel_levels(sounding: Sounding, media: Media) -> Lane:
     peak = float(levels.max())
     return {
         "title": "log-mel spectrogram",
-        "note": f"{len(centres)} bands, at full scale without DC",
+        "note": f"{len(centres)} bands, at full scale without DC{_merged(levels)}",
         "label": "Hz",
         "size": "middle",
         "ticks": [(share(1 - (band + 0.5) / len(centres)), f"{centres[band]:.0f}") for band in bands],
@@ -125,6 +148,12 @@ def mel_levels(sounding: Sounding, media: Media) -> Lane:
     }
 
 
+def _merged(values: Array) -> str:
+    """Say how many frames a column of the picture is the mean of, if of several."""
+    frames = -(-values.shape[1] // raster.MOST_COLUMNS)
+    return f"; each column is the mean of {frames} frames" if frames > 1 else ""
+
+
 def _coefficients(title: str, order: int) -> Callable[[Sounding, Media], Lane]:
     def lane(sounding: Sounding, media: Media) -> Lane:
         values = sounding.delta(order) if order else sounding.mfcc
@@ -132,7 +161,7 @@ def _coefficients(title: str, order: int) -> Callable[[Sounding, Media], Lane]:
         size = f"{values.shape[0]} coefficients by {values.shape[1]} frames, {sounding.seconds:.2f} s"
         return {
             "title": title,
-            "note": "each coefficient in its own standard deviations",
+            "note": f"each coefficient in its own standard deviations{_merged(values)}",
             "label": "coefficient",
             "size": "middle",
             "ticks": [(share(1 - (k + 0.5) / len(orders)), str(orders[k])) for k in range(0, len(orders), EVERY)],

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from cepscope.errors import ParameterError
 from cepscope.features import MfccSpec, log_mel
@@ -262,6 +263,7 @@ def plot_history(rows: Sequence[Mapping[str, Any]], *, pretraining: Sequence[str
         unit = f" [{panel.unit}]" if panel.unit else ""
         axes.set(title=panel.title, xlabel="epoch", ylabel=f"{panel.ylabel}{unit}")
         axes.title.set_fontsize(9)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     return figure

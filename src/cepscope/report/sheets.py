@@ -25,6 +25,7 @@ from cepscope.report.media import LUFS, Embedded, Ids
 from cepscope.report.recorded import Recorded
 from cepscope.report.rendering import render
 from cepscope.report.training_sections import training_sections
+from cepscope.report.typical import MOST_CLIPS
 
 PLACES = {"top", "main", "loop", "now", "keys"}
 
@@ -82,8 +83,8 @@ def render_corpus_page(
     str
         One HTML document, the same characters for the same corpus.
     """
-    if clips < 1:
-        raise ParameterError(f"A page of a corpus shows at least 1 clip of each class. Received: {clips}")
+    if not 1 <= clips <= MOST_CLIPS:
+        raise ParameterError(f"A page of a corpus shows 1 to {MOST_CLIPS} clips of each class. Received: {clips}")
     corpus = description.corpus
     found = description.to_dict()
     seconds = math.fsum(side["seconds"] for side in found["splits"].values())
@@ -127,7 +128,7 @@ def write_corpus_page(
     spec : MfccSpec
         The front end that clips are shown through.
     clips : int
-        Of each class; of many classes the first are shown, at most 40 clips, or one class.
+        Of each class, at most 40; of many classes the first are shown, 40 clips in all.
     title : str
         By default the corpus's name.
     progress : callable, optional
@@ -141,7 +142,7 @@ def write_corpus_page(
     Raises
     ------
     ParameterError
-        `clips` is below 1.
+        `clips` is out of range.
     DataError
         `path` can't be written, or a clip can't be read any more.
     """
@@ -230,7 +231,8 @@ def render_clip_page(recorded: Recorded, *, title: str = "") -> str:
     stop = sounding.start + sounding.seconds
     part = (
         f"The recording is {recorded.facts.seconds:.1f} s long. Shown and heard is its middle, from "
-        f"{sounding.start:.1f} to {stop:.1f} s, which is what is read of so long a clip of a corpus; the facts are of all of it."
+        f"{sounding.start:.1f} to {stop:.1f} s, which is what is read of so long a clip of a corpus; the facts are "
+        "of all of it."
     )
     view = sounding_view(sounding, tuple(LANES), media, ids)
     return _page(
