@@ -93,7 +93,8 @@ def report(
 
     Event files can be of an unfinished run too. The page's path is the last line on stdout.
     """
-    what = _seen(source)
+    unfinished = tensorboard is not None and Path(source).is_dir()  # such a run may lack what it is known by
+    what = "run" if unfinished else _seen(source)
     chosen = kind or KINDS[what][0]
     if chosen not in KINDS[what]:
         from cepscope.errors import ParameterError
