@@ -313,6 +313,8 @@ def test_a_long_file_is_told_whole_and_shown_in_part(tmp_path: Path) -> None:
     assert told["duration"] == "200.000 s"
     assert told["channels"] == "2, averaged"
     assert "loudness of the part shown" in told
+    peak = float(np.abs(recorded.sounding.audio - recorded.sounding.audio.mean()).max())
+    assert told["conditioning of the part shown"].endswith(f"(+{-20 * np.log10(peak):.1f} dB)")
     page = render_clip_page(recorded)
     assert "from 70.0 to 130.0 s" in page
     assert "each column is the mean of 7 frames" in page

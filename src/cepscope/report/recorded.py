@@ -7,7 +7,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cepscope.audio import loudness
+import numpy as np
+
+from cepscope.audio import condition, loudness
 from cepscope.corpora.corpus import Clip
 from cepscope.corpora.stretches import LONGEST, read_stretch
 from cepscope.corpora.survey import ClipFacts, measure_clip
@@ -46,7 +48,7 @@ class Recorded:
 
     def told(self) -> list[tuple[str, str]]:
         """Return what was measured: name and value."""
-        facts = self.facts
+        facts, of_part = self.facts, " of the part shown" if self.is_part else ""
         clipped = f"{facts.clipped} ({facts.clipped / (facts.seconds * facts.sr):.2%})" if facts.clipped else "none"
         return [
             ("duration", f"{number(facts.seconds, 3)} s"),
@@ -55,20 +57,21 @@ class Recorded:
             ("peak", _db(facts.peak, "dB of full scale")),
             ("RMS", _db(facts.level, "dB of full scale")),
             ("crest factor", _db(facts.peak - facts.level, "dB") if math.isfinite(facts.level) else number(None)),
-            ("loudness" + (" of the part shown" if self.is_part else ""), _db(self.lufs, "LUFS")),
+            ("loudness" + of_part, _db(self.lufs, "LUFS")),
             ("DC", f"{number(facts.offset, 5)} of full scale"),
             ("clipped samples", clipped),
-            ("conditioning", self.conditioning()),
+            ("conditioning" + of_part, self.conditioning()),
         ]
 
     def conditioning(self) -> str:
-        """Return what is done to the recording before its features."""
-        if not math.isfinite(self.facts.peak):
+        """Return what is done to the sound that is shown before its features."""
+        y = np.asarray(self.sounding.audio, np.float64)
+        if not condition(y).any():
             return SILENCE
-        own, wanted = self.facts.sr, self.sounding.spec.sr
-        steps = ["removes the DC", f"brings the peak to full scale ({-self.facts.peak:+.1f} dB)".replace("-", MINUS)]
-        if own != wanted:
-            steps.append(f"resamples to {wanted} Hz")
+        gain = f"{-20 * math.log10(np.abs(y - y.mean()).max()):+.1f} dB".replace("-", MINUS)
+        steps = ["removes the DC", f"brings the peak to full scale ({gain})"]
+        if self.sounding.sr != self.sounding.spec.sr:
+            steps.append(f"resamples to {self.sounding.spec.sr} Hz")
         return ", ".join(steps)
 
 
