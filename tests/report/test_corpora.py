@@ -13,7 +13,8 @@ from cepscope.corpora import Corpus, load_corpus
 from cepscope.corpora.description import Description
 from cepscope.corpora.survey import survey
 from cepscope.report import save_figure
-from cepscope.report.corpora import MOST_SPEAKERS, plot_corpus
+from cepscope.report.corpora import plot_corpus
+from cepscope.report.distributions import MOST_SPEAKERS
 
 
 @pytest.fixture(scope="module")

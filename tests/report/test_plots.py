@@ -91,7 +91,7 @@ def test_filters_share_one_scale(content) -> None:
 def test_history_is_drawn_by_epoch(content) -> None:
     figure = plot_history(content.history)
     assert labels(figure)["Fine-tuning: loss"] == ("epoch", "loss")
-    assert labels(figure)["Pretraining: free energy gap"] == ("epoch", "free energy gap")
+    assert labels(figure)["Pretraining: free energy gap"] == ("epoch", "free energy gap [nats]")
     legend = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
     assert legend == ["training", "held out"]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cepscope.cli import console, corpora, explaining
+from cepscope.cli import console, corpora, explaining, reporting
 from cepscope.cli.examples import epilog
+from cepscope.cli.stages import run_stage, run_stages
 
 if TYPE_CHECKING:
     from cepscope.config import RunConfig
@@ -60,14 +60,6 @@ class Fill(StrEnum):
     hold = "hold"
     loop = "loop"
     tile = "tile"
-
-
-class Kind(StrEnum):
-    """What figures are written as."""
-
-    pdf = "pdf"
-    svg = "svg"
-    png = "png"
 
 
 class PitchFrom(StrEnum):
@@ -146,7 +138,7 @@ def _whole_way(settings: RunConfig, out: Path | None, *, as_json: bool, tensorbo
         f"That takes a few minutes on two cores; what is done already is skipped. Everything goes to {folder}.",
     )
     started = time.perf_counter()
-    _run_stages(folder, settings, opening=opening, tensorboard=tensorboard)
+    run_stages(folder, settings, opening=opening, tensorboard=tensorboard)
     page = folder / "report" / "index.html"
     summary = _summary(folder)
     units = sum(layer["units"] for layer in summary["layers"].values())
@@ -189,67 +181,14 @@ def extract(
         typer.echo(str(extract_files(files, settings.features, out)))
         return
     folder = out or _default_folder(settings)
-    _run_stages(folder, settings, only="extract")
+    run_stages(folder, settings, only="extract")
     typer.echo(str(folder / "features"))
-
-
-def _stage(
-    name: str,
-    folder: Path,
-    set_: list[str] | None,
-    flags: dict[str, Any] | None = None,
-    *,
-    tensorboard: Path | None = None,
-) -> Path:
-    from cepscope.pipeline import stored_config
-
-    settings = stored_config(folder, overrides=tuple(set_ or ()), flags=flags)
-    _run_stages(folder, settings, only=name, tensorboard=tensorboard)
-    return folder
-
-
-def _run_stages(
-    folder: Path,
-    settings: RunConfig,
-    *,
-    only: str | None = None,
-    opening: tuple[str, ...] = (),
-    tensorboard: Path | None = None,
-) -> None:
-    from cepscope.pipeline import Outcome, run_stages
-
-    lines = list(opening)  # said once it is sure that there is something to do
-
-    def starting(stage: str) -> None:
-        while lines and stage != "extract":  # until recordings are read, a bad corpus may still be all there is to say
-            console.say(lines.pop(0))
-
-    def notify(outcome: Outcome) -> None:
-        while lines:
-            console.say(lines.pop(0))
-        console.stage_done(outcome)
-
-    def say(line: str) -> None:
-        (lines.append if lines else console.say)(line)
-
-    hooks: dict[str, Any] = {"starting": starting, "notify": notify, "say": say}
-    with ExitStack() as opened:
-        log = None
-        if tensorboard is not None:
-            from cepscope.report import TensorBoardLog
-
-            log = opened.enter_context(TensorBoardLog(tensorboard))
-            hooks["epoch"] = log.epoch
-        bars = opened.enter_context(console.progress())
-        run_stages(folder, settings, only=only, progress=bars.update, **hooks)
-        if log:
-            log.finish(folder, training_only=only == "train")
 
 
 @app.command(epilog=epilog("train"))
 def train(folder: Run, set_: Set = None, seed: Seed = None, tensorboard: Log = None) -> None:
     """Train the network of a run."""
-    _stage("train", folder, set_, {"seed": seed}, tensorboard=tensorboard)
+    run_stage("train", folder, set_, {"seed": seed}, tensorboard=tensorboard)
     typer.echo(str(folder / "model" / "model.keras"))
 
 
@@ -288,7 +227,7 @@ def maximize(
         given = {"--model": model, "--data": data, "--front-end": front_end, "--labels": labels, "--out": out}
         if extra := [name for name, value in {**given, "--config": config}.items() if value is not None]:
             raise ParameterError(f"{extra[0]} goes with --model, not with the folder of a run. Received: {folder}")
-        typer.echo(str(_stage("maximize", folder, set_, flags) / "patterns" / "patterns.npz"))
+        typer.echo(str(run_stage("maximize", folder, set_, flags) / "patterns" / "patterns.npz"))
         return
     flags |= {"corpus": data, "model.file": model and str(model), "model.labels": labels and str(labels)}
     flags[f"{'model' if front_end == TIED else 'features'}.front_end"] = front_end
@@ -355,7 +294,7 @@ def invert(
 
         settings = stored_config(source, overrides=tuple(set_ or ()), flags=flags)
         refuse_for_run(source, settings, wishes, front_end=config is not None or sr is not None)
-        _run_stages(source, settings, only="invert")
+        run_stages(source, settings, only="invert")
         lines = lines_of_run(source, settings, wishes)
     else:
         from cepscope.cli.arrays import invert_array
@@ -372,7 +311,7 @@ def invert(
 @app.command(epilog=epilog("probe"))
 def probe(folder: Run, as_json: AsJson = False, set_: Set = None) -> None:
     """Measure whether patterns and sounds hold up; medians of each layer."""
-    _stage("probe", folder, set_)
+    run_stage("probe", folder, set_)
     summary = _summary(folder)
     if as_json:
         typer.echo(json.dumps(summary))
@@ -380,47 +319,10 @@ def probe(folder: Run, as_json: AsJson = False, set_: Set = None) -> None:
         console.print_summary(summary)
 
 
-@app.command(epilog=epilog("report"))
-def report(
-    folder: Run,
-    figures: Annotated[
-        Path | None,
-        typer.Option("--figures", help="Write figures for papers there instead: curves, layers.", file_okay=False),
-    ] = None,
-    kind: Annotated[Kind, typer.Option("--format", help="Of the figures.")] = Kind.pdf,
-    dpi: Annotated[int, typer.Option("--dpi", help="Of the figures.", min=30, max=2400)] = 300,
-    units: Annotated[
-        list[str] | None, typer.Option("--unit", metavar="LAYER:INDEX", help="A figure of this unit too; repeatable.")
-    ] = None,
-    tensorboard: Annotated[
-        Path | None,
-        typer.Option("--tensorboard", metavar="FOLDER", help="Write event files for TensorBoard there instead."),
-    ] = None,
-    set_: Set = None,
-) -> None:
-    """Write the page; or figures for papers, or event files for TensorBoard (of an unfinished run too)."""
-    from cepscope.errors import ParameterError
-
-    if units and figures is None:
-        raise ParameterError(f"--unit is of figures; name their folder with --figures. Received: --unit {units[0]}")
-    if set_ and (figures or tensorboard):
-        raise ParameterError(f"--set goes with the page alone. Received: {set_[0]}")
-    if figures is not None:
-        from cepscope.pipeline import write_figures
-
-        written = write_figures(folder, figures, suffix=f".{kind.value}", dpi=dpi, units=units or ())
-        typer.echo("\n".join(map(str, written)))
-    if tensorboard is not None:
-        from cepscope.report import write_tensorboard
-
-        typer.echo(str(write_tensorboard(folder, tensorboard)))
-    if not (figures or tensorboard):
-        typer.echo(str(_stage("report", folder, set_) / "report" / "index.html"))
-
-
 app.command(epilog=epilog("fetch"))(corpora.fetch)
 app.command(epilog=epilog("describe"))(corpora.describe)
 app.command(epilog=epilog("explain"))(explaining.explain)
+app.command(epilog=epilog("report"))(reporting.report)
 
 
 def _summary(folder: Path) -> dict[str, Any]:

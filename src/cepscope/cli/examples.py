@@ -22,6 +22,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "probe": ("cepscope probe runs/mine", "cepscope probe runs/mine --json"),
     "report": (
         "cepscope report runs/mine",
+        "cepscope report runs/mine --kind training",
+        "cepscope report recordings --clips 3 --set features.sr=16000",
+        "cepscope report hello.wav --figures paper --format png",
         "cepscope report runs/mine --figures paper --format svg --unit crbm2:7",
         "cepscope report runs/mine --tensorboard events",
     ),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cepscope.features import MfccSpec
     from cepscope.invert import Sounds
     from cepscope.invert.lengthening import Way
+    from cepscope.report import ComparisonItem
 
 LONG = 20.0  # seconds of sound from which on it is said how long they take
 _PROBE = 100  # frames by which that is measured
@@ -217,11 +218,17 @@ def make_sounds(
 
 def write_page(page: Path, items: Iterable[tuple[Target, Mapping[str, Sounds]]], *, title: str, as_json: bool) -> str:
     """Write the page of all methods; return its line for stdout."""
-    from cepscope.report import ComparisonItem, write_comparison
+    from cepscope.report import write_comparison
 
-    rows = [ComparisonItem(one.name, one.mfcc, one.spec, made, one.recording) for one, made in items]
-    write_comparison(page, rows, title=title)
+    write_comparison(page, comparison_items(items), title=title)
     return json.dumps({"comparison": str(page)}) if as_json else str(page)
+
+
+def comparison_items(items: Iterable[tuple[Target, Mapping[str, Sounds]]]) -> list[ComparisonItem]:
+    """Return what the page of all methods, and its figures, are made of."""
+    from cepscope.report import ComparisonItem
+
+    return [ComparisonItem(one.name, one.mfcc, one.spec, made, one.recording) for one, made in items]
 
 
 def record(target: Target, place: Path, audio: Any, *, method: str, scores: Mapping[str, Any]) -> dict[str, Any]:

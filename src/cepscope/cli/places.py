@@ -31,7 +31,7 @@ def kind_of(source: Path) -> Kind:
         if source.is_file() and not source.suffix:
             raise DataError(f"There is no run in {source}: it is a file, neither of sound nor of arrays by its name.")
         return "sounds" if source.suffix else "run"
-    if _is_run(source):
+    if is_run(source):
         return "run"
     if sounds_in(source):
         return "sounds"
@@ -123,7 +123,8 @@ def _suffixes() -> tuple[str, ...]:
     return AUDIO_SUFFIXES
 
 
-def _is_run(folder: Path) -> bool:
+def is_run(folder: Path) -> bool:
+    """Tell whether a folder is a run's."""
     return any((folder / name).is_file() for name in _RUN)
 
 
@@ -145,7 +146,7 @@ def _hint(folder: Path) -> str:
 def _owner(folder: Path) -> str:
     """Return the run or the corpus that a folder is part of, "" if none: by what `load_corpus` recognises."""
     for place in (folder, *folder.parents[:_ABOVE]):
-        if _is_run(place):
+        if is_run(place):
             return f"the run {place}"
         if (place / "metadata.csv").is_file():
             return f"the corpus {place} (by its metadata.csv)"

@@ -50,6 +50,6 @@ def track_pitch(y: npt.ArrayLike, spec: MfccSpec, *, lowest: float = 60.0, highe
     hop = max(1, round(HOP_SECONDS * spec.sr))
     times = sound.shape[-1] / 2 + (np.arange(len(f0)) - (len(f0) - 1) / 2) * hop
     wanted = spec.times(spec.frames_of(sound.shape[-1])) * spec.sr
-    nearest = np.abs(wanted[:, None] - times).argmin(axis=1)
+    nearest = np.clip(np.ceil((wanted - times[0]) / hop - 0.5), 0, len(times) - 1).astype(np.intp)
     found: Array = f0[nearest]
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cepscope.invert.sounds import file_name
 from cepscope.pipeline.ledger import Ledger
 from cepscope.pipeline.run import require, stored_config
 from cepscope.pipeline.stages import Context, report_content
@@ -38,12 +37,11 @@ def write_figures(
     ParameterError
         If there is no such unit or format.
     """
-    from cepscope.report import draw_report, save_figure
+    from cepscope.report import draw_report, save_figures
 
     config = stored_config(folder)
     root = Path(folder).resolve()
     ledger = Ledger(root)
     require(ledger, "report", config)
     content = report_content(Context(root, config, ledger))
-    drawn = draw_report(content, units=units)
-    return [save_figure(figure, Path(out) / f"{file_name(name)}{suffix}", dpi=dpi) for name, figure in drawn]
+    return save_figures(draw_report(content, units=units), out, suffix=suffix, dpi=dpi)

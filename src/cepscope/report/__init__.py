@@ -12,7 +12,12 @@ from cepscope.report.content import UnitCard as UnitCard
 from cepscope.report.figures import save_figure as save_figure
 from cepscope.report.page import render_page as render_page
 from cepscope.report.page import write_page as write_page
+from cepscope.report.paper import draw_clip as draw_clip
+from cepscope.report.paper import draw_corpus as draw_corpus
+from cepscope.report.paper import draw_methods as draw_methods
 from cepscope.report.paper import draw_report as draw_report
+from cepscope.report.paper import draw_training as draw_training
+from cepscope.report.paper import save_figures as save_figures
 from cepscope.report.plots import plot_filters as plot_filters
 from cepscope.report.plots import plot_history as plot_history
 from cepscope.report.plots import plot_layer as plot_layer
@@ -23,16 +28,29 @@ from cepscope.report.plots import plot_unit as plot_unit
 from cepscope.report.recipe import visualize_activation_maximization as visualize_activation_maximization
 from cepscope.report.recipe import visualize_feature_maps as visualize_feature_maps
 from cepscope.report.recipe import visualize_filters as visualize_filters
+from cepscope.report.recorded import Recorded as Recorded
+from cepscope.report.recorded import read_recorded as read_recorded
+from cepscope.report.sheets import render_clip_page as render_clip_page
+from cepscope.report.sheets import render_corpus_page as render_corpus_page
+from cepscope.report.sheets import render_training_page as render_training_page
+from cepscope.report.sheets import write_clip_page as write_clip_page
+from cepscope.report.sheets import write_corpus_page as write_corpus_page
+from cepscope.report.sheets import write_training_page as write_training_page
 from cepscope.report.tensorboard import TensorBoardLog as TensorBoardLog
 from cepscope.report.tensorboard import write_tensorboard as write_tensorboard
 
 __all__ = [
     "ComparisonItem",
     "Exemplar",
+    "Recorded",
     "ReportContent",
     "TensorBoardLog",
     "UnitCard",
+    "draw_clip",
+    "draw_corpus",
+    "draw_methods",
     "draw_report",
+    "draw_training",
     "plot_filters",
     "plot_history",
     "plot_layer",
@@ -40,14 +58,22 @@ __all__ = [
     "plot_mfcc",
     "plot_spectrogram",
     "plot_unit",
+    "read_recorded",
+    "render_clip_page",
     "render_comparison",
+    "render_corpus_page",
     "render_page",
+    "render_training_page",
     "save_figure",
+    "save_figures",
     "visualize_activation_maximization",
     "visualize_feature_maps",
     "visualize_filters",
+    "write_clip_page",
     "write_comparison",
+    "write_corpus_page",
     "write_page",
     "write_report",
     "write_tensorboard",
+    "write_training_page",
 ]

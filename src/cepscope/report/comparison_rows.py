@@ -23,7 +23,6 @@ from cepscope.report.overview import axis_ticks
 Array = npt.NDArray[Any]
 
 ERROR_SD = 0.5  # errors are drawn from minus to plus this many standard deviations
-MOST_COLUMNS = 1000  # of a picture
 RECORDING = "original"
 
 # score, short name, unit, digits after the point, what it means
@@ -136,7 +135,7 @@ def row_view(item: ComparisonItem, lufs: float, media: Media, ids: Ids) -> dict[
     first = {
         "method": RECORDING if item.recording is not None else "wanted",
         "scores": _scores_of_recording(item),
-        "mfcc": media.picture(raster.paint_pattern(_narrow(wanted))),
+        "mfcc": media.picture(raster.paint_pattern(raster.narrow(wanted))),
         "mfcc_alt": f"MFCC wanted of {item.name}: {size}.",
         **_heard(audio.get(RECORDING), item, RECORDING, media),
     }
@@ -152,9 +151,9 @@ def row_view(item: ComparisonItem, lufs: float, media: Media, ids: Ids) -> dict[
                 "scores": score_sound(
                     sounds.audio[0], item.mfcc, spec, gain=float(sounds.gain[0]), reference=item.recording
                 ),
-                "mfcc": media.picture(raster.paint_pattern(_narrow(wanted + error))),
+                "mfcc": media.picture(raster.paint_pattern(raster.narrow(wanted + error))),
                 "mfcc_alt": f"MFCC of {item.name} by {method}: {size}.",
-                "error": media.picture(raster.paint(_narrow(error), -ERROR_SD, ERROR_SD)),
+                "error": media.picture(raster.paint(raster.narrow(error), -ERROR_SD, ERROR_SD)),
                 "error_alt": f"Error of {item.name} by {method}: root mean square "
                 f"{wording.number(np.sqrt(np.mean(error**2)))} standard deviations, the largest "
                 f"{wording.number(error[row, frame])} in coefficient {spec.orders[row]} at {time:.2f} s.",
@@ -196,7 +195,7 @@ def _heard(audio: Array | None, item: ComparisonItem, method: str, media: Media)
     if audio is None:
         return {"sound": "", "spectrogram": "", "spectrogram_alt": ""}
     sr = item.spec.sr
-    hop = max(item.spec.hop / sr / 2, len(audio) / sr / MOST_COLUMNS)
+    hop = max(item.spec.hop / sr / 2, len(audio) / sr / raster.MOST_COLUMNS)
     decibels = raster.spectrogram_db(audio, sr, window=item.spec.win / sr, hop=hop)
     return {
         "sound": media.sound(to_wav_bytes(audio, sr)),
@@ -215,15 +214,6 @@ def _scores_of_recording(item: ComparisonItem) -> dict[str, float]:
         "hnr_db": float(hnr_db[voiced].mean()) if voiced.any() else math.nan,
         "voiced_share": float(voiced.mean()),
     }
-
-
-def _narrow(values: Array) -> Array:
-    """Return a picture (rows, columns) of at most `MOST_COLUMNS` columns, each the mean of some."""
-    columns = values.shape[1]
-    starts = np.arange(0, columns, -(-columns // MOST_COLUMNS))
-    widths = np.diff(np.append(starts, columns))
-    narrowed: Array = np.add.reduceat(values, starts, axis=1) / widths
-    return narrowed
 
 
 def medians(

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cepscope.audio import at_loudness, to_wav_bytes
+from cepscope.audio import to_wav_bytes
 from cepscope.corpora.recordings import Recording
 from cepscope.probe.explanation import Explanation
 from cepscope.probe.tracks import Moment, Track
 from cepscope.report import raster, wording
-from cepscope.report.media import LUFS, Ids, Media
+from cepscope.report.media import Ids, Media, equally_loud
 from cepscope.report.overview import axis_ticks
 
 FloatArray = npt.NDArray[np.float32]
@@ -30,7 +30,6 @@ CLASSES = 4  # whose probabilities are shown
 TOLD = 20  # stretches that are read aloud
 MOMENTS = 8  # of a layer that are listed
 MOST_COLUMNS = 1000  # of a picture, or points of a curve
-LEAST_RATE = 4000  # Hz, that loudness can be measured at
 HEADROOM = 1.1  # above the highest of a layer's curves
 LOOKS = 8  # windows behind one column of a long spectrogram
 
@@ -88,16 +87,9 @@ def sounds(explanation: Explanation, parts: Sequence[Part], media: Media) -> lis
     found = []
     for start, stop in parts:
         first, last = round(start * sr), round(stop * sr)
-        y = _equally_loud(explanation.recording.audio(first, last), sr)
+        y = equally_loud(explanation.recording.audio(first, last), sr)
         found.append({"begin": first / sr, "seconds": (last - first) / sr, "source": media.sound(to_wav_bytes(y, sr))})
     return found
-
-
-def _equally_loud(y: FloatArray, sr: int) -> FloatArray:
-    if sr >= LEAST_RATE:
-        return at_loudness(y, sr, lufs=LUFS)[0]
-    peak = float(np.abs(y).max())
-    return np.asarray(y * (0.89 / peak if peak else 1.0), np.float32)
 
 
 def spectrogram(explanation: Explanation) -> tuple[bytes, str]:
@@ -274,7 +266,7 @@ def card_view(one: Moment, explanation: Explanation, side: Side | None, media: M
     best = track.relative_patches[:, track.units.index(one.unit)].max()
     sound = ""
     if side is not None and side.audio is not None:
-        sound = media.sound(to_wav_bytes(_equally_loud(side.audio, side.sr), side.sr))
+        sound = media.sound(to_wav_bytes(equally_loud(side.audio, side.sr), side.sr))
     size = f"{patch.shape[0]} coefficients by {patch.shape[1]} frames"
     return {
         "id": ids.new(one.unit),

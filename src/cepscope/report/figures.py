@@ -6,6 +6,8 @@ Maps are magma for levels and RdBu around zero for deviations, both safe for col
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,23 @@ def draw_spectrogram(axes: Any, audio: npt.ArrayLike, spec: MfccSpec, sr: int) -
     return image
 
 
+@contextmanager
+def _settled(figure: Figure) -> Iterator[None]:
+    """Hold a figure's layout to six digits: its solver's last bits change from one process to the next."""
+    figure.draw_without_rendering()
+    engine, inside = figure.get_layout_engine(), [axes.get_in_layout() for axes in figure.axes]
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        left, bottom, width, height = (round(share, 6) for share in axes.get_position(original=True).bounds)
+        axes.set_position((left, bottom, width, height))
+    try:
+        yield
+    finally:
+        figure.set_layout_engine(engine)
+        for axes, was in zip(figure.axes, inside, strict=True):
+            axes.set_in_layout(was)
+
+
 def save_figure(figure: Figure, path: str | Path, *, dpi: float = 300) -> Path:
     """Write a figure as PNG, SVG or PDF, whole or not at all; the same figure gives the same bytes.
 
@@ -129,7 +148,7 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: float = 300) -> Path:
     if kind not in FORMATS:
         raise ParameterError(f"Figures are written as {', '.join(FORMATS)}. Received: {path.name}")
     out = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "cepscope", "pdf.fonttype": 42}):
+    with mpl.rc_context({"svg.hashsalt": "cepscope", "pdf.fonttype": 42}), _settled(figure):
         figure.savefig(out, format=kind[1:], dpi=dpi, metadata=FORMATS[kind])
     write_bytes(path, out.getvalue())
     return path

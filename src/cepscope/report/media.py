@@ -22,6 +22,7 @@ from cepscope.report.content import ReportContent
 
 LUFS = -23.0  # EBU R 128's level of speech
 LEAST_LUFS = -30.0  # a sound whose peaks forbid even this does not make the others quieter
+PEAK = 0.89
 LOUDNESS_RATE = 4000  # Hz; below it loudness is not defined
 LONGEST_NAME = 80
 OWN_FILE = re.compile(r"[\w-]+\.(png|wav|npz)")
@@ -139,6 +140,14 @@ class Ids:
             slug = f"{base}-{count}"
         self.taken |= {slug.lower(), f"{slug.lower()}-name", f"{slug.lower()}-title"}
         return slug
+
+
+def equally_loud(y: Array, sr: int) -> Array:
+    """Return a sound at -23 LUFS, or as loud as its peaks allow; at rates too low for that, with a peak of 0.89."""
+    if sr >= LOUDNESS_RATE:
+        return at_loudness(y, sr, lufs=LUFS)[0]
+    peak = float(np.abs(y).max())
+    return np.asarray(y * (PEAK / peak if peak else 1.0), np.float32)
 
 
 class Voice:

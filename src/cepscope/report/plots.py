@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from cepscope.errors import ParameterError
 from cepscope.features import MfccSpec, log_mel
 from cepscope.report.content import UnitCard
-from cepscope.report.curves import history_panels
+from cepscope.report.curves import PRETRAINING, history_panels
 from cepscope.report.figures import (
     COEFFICIENT,
     TIME,
@@ -31,6 +32,7 @@ from cepscope.report.raster import DIVERGING, RANGE_DB, SEQUENTIAL, SPREAD_SD
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito
 DASHES = ("-", "--", ":", "-.")
 STACK_RANK = 3
+MOST_SIDE_BY_SIDE = 5  # panels of curves
 
 
 def plot_mfcc(
@@ -232,27 +234,36 @@ def plot_layer(cards: Sequence[UnitCard], spec: MfccSpec, *, columns: int = 6) -
     return figure
 
 
-def plot_history(rows: Sequence[Mapping[str, Any]]) -> Figure:
+def plot_history(rows: Sequence[Mapping[str, Any]], *, pretraining: Sequence[str] = PRETRAINING) -> Figure:
     """Draw training curves: a panel a quantity, see `cepscope.report.curves.history_panels`.
 
     Parameters
     ----------
     rows : sequence of mapping
         Rows of ``history.csv``.
+    pretraining : sequence of str
+        Columns of pretraining that are drawn.
 
     Returns
     -------
     Figure
     """
-    panels = history_panels(rows)
+    panels = history_panels(rows, pretraining=pretraining)
     if not panels:
         raise ParameterError(f"No training curve was found: rows need `epoch` and a value. Received: {len(rows)} rows")
-    figure = new_figure(3.3 * len(panels), 2.9)
-    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
+    columns = min(MOST_SIDE_BY_SIDE, len(panels))
+    rows_of_panels = math.ceil(len(panels) / columns)
+    figure = new_figure(3.3 * columns, 2.9 * rows_of_panels)
+    grid = figure.subplots(rows_of_panels, columns, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    for axes, panel in zip(grid.flat, panels, strict=False):
         for i, curve in enumerate(panel.curves):
             axes.plot(curve.epochs, curve.values, DASHES[i % 4], color=COLOURS[i % 6], label=curve.name)
-        axes.set(title=panel.title, xlabel="epoch", ylabel=panel.ylabel)
+        unit = f" [{panel.unit}]" if panel.unit else ""
+        axes.set(title=panel.title, xlabel="epoch", ylabel=f"{panel.ylabel}{unit}")
         axes.title.set_fontsize(9)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     return figure

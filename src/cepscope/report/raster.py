@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from functools import cache
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -21,6 +22,7 @@ LEVELS = 96  # colours of a picture: more can't be seen, fewer compress better
 SPREAD_SD = 3.0  # patterns are drawn from minus to plus this many standard deviations
 RANGE_DB = 70.0  # spectrograms are drawn down to this far below their maximum
 MAX_BINS = 160  # frequency rows of a spectrogram picture
+MOST_COLUMNS = 1000  # of a picture
 
 
 def encode_png(indices: npt.ArrayLike, palette: npt.ArrayLike) -> bytes:
@@ -101,7 +103,7 @@ def paint_filter(kernel: npt.ArrayLike) -> bytes:
 
 
 def spectrogram_db(
-    audio: npt.ArrayLike, sr: int, *, window: float = 0.025, hop: float = 0.005
+    audio: npt.ArrayLike, sr: int, *, window: float = 0.025, hop: float = 0.005, bins: int = MAX_BINS
 ) -> npt.NDArray[np.float64]:
     """Return a short-time power spectrum in dB below its maximum, for looking at.
 
@@ -112,6 +114,8 @@ def spectrogram_db(
         In Hz.
     window, hop : float
         Length of the Hann window and distance of the columns in s. Columns are centred at multiples of `hop`.
+    bins : int
+        Rows at most, or a few more: neighbouring frequencies are averaged until they are so few.
 
     Returns
     -------
@@ -126,7 +130,7 @@ def spectrogram_db(
     padded = np.pad(y, (win // 2, win))
     frames = np.lib.stride_tricks.sliding_window_view(padded, win)[: columns * step : step][:columns]
     power = np.abs(np.fft.rfft(frames * np.hanning(win + 1)[:-1], n_fft)).T ** 2  # (n_fft // 2 + 1, columns)
-    pooled = max(1, round(len(power) / MAX_BINS + 0.3))
+    pooled = max(1, round(len(power) / bins + 0.3))
     usable = len(power) // pooled * pooled
     power = power[:usable].reshape(-1, pooled, power.shape[1]).mean(axis=1)
     peak = float(power.max())
@@ -134,6 +138,14 @@ def spectrogram_db(
         return np.full(power.shape, -RANGE_DB)
     decibels: npt.NDArray[np.float64] = 10 * np.log10(np.maximum(power / peak, 10 ** (-RANGE_DB / 10)))
     return decibels
+
+
+def narrow(values: npt.NDArray[Any], columns: int = MOST_COLUMNS) -> npt.NDArray[Any]:
+    """Return a picture (rows, columns) of at most so many columns, each the mean of some."""
+    starts = np.arange(0, values.shape[1], -(-values.shape[1] // columns))
+    widths = np.diff(np.append(starts, values.shape[1]))
+    narrowed: npt.NDArray[Any] = np.add.reduceat(values, starts, axis=1) / widths
+    return narrowed
 
 
 def paint_spectrogram(decibels: npt.ArrayLike) -> bytes:

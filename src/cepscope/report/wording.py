@@ -109,12 +109,12 @@ def number(value: Any, digits: int = 2) -> str:
 
     Examples
     --------
-    >>> number(1.239), number(float("nan")), number(None)
-    ('1.24', '–', '–')
+    >>> number(1.239), number(float("nan")), number(None), number(-0.001)
+    ('1.24', '–', '–', '0.00')
     """
     if value is None or not math.isfinite(float(value)):
         return MISSING
-    return f"{float(value):.{digits}f}".replace("-", MINUS)
+    return f"{float(value):z.{digits}f}".replace("-", MINUS)
 
 
 def introduction(content: ReportContent) -> tuple[str, str, str]:
@@ -193,6 +193,12 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", plain(value)
+
+
+def front_end(spec: MfccSpec) -> list[tuple[str, str]]:
+    """Return the settings of a front end; a `top_db` that never cuts anything off is none."""
+    settings = spec.to_dict()
+    return list(flatten(settings if settings["top_db"] is not None else {**settings, "top_db": "none"}))
 
 
 def plain(value: Any) -> str:

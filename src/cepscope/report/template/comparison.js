@@ -12,6 +12,7 @@
     audios: all("audio", element),
     choices: all("[data-choice]", element),
     tiles: all("[data-tile]", element),
+    pictures: all("[data-seek]", element),
     playheads: all(".playhead", element),
     play: element.querySelector(".play"),
     slider: element.querySelector("input"),
@@ -48,7 +49,10 @@
     show(now);
     frame = requestAnimationFrame(follow);
   };
-  const say = (row) => { byId("now").textContent = `${row.name}: ${row.choices[row.chosen].lastChild.textContent}`; };
+  const say = (row) => {
+    const choice = row.choices[row.chosen]; // a row of one sound has none
+    byId("now").textContent = choice ? `${row.name}: ${choice.lastChild.textContent}` : row.name;
+  };
 
   // Sounds are decoded once their row is used, so that a switch finds them ready.
   const prepare = (row) => row.audios.forEach((audio) => {
@@ -113,10 +117,23 @@
       if (audioOf(row).paused) start(row);
     }));
     row.play.addEventListener("click", () => toggle(row));
-    row.slider.addEventListener("input", () => {
+    const seek = (time) => {
       prepare(row);
-      audioOf(row).currentTime = Number(row.slider.value);
+      audioOf(row).currentTime = time;
       show(row);
+    };
+    row.slider.addEventListener("input", () => seek(Number(row.slider.value)));
+    row.pictures.forEach((picture) => {
+      const there = (event) => {
+        const box = picture.getBoundingClientRect();
+        seek(row.seconds * Math.min(Math.max((event.clientX - box.left) / box.width, 0), 1));
+      };
+      picture.addEventListener("pointerdown", (event) => {
+        if (event.button !== 0) return;
+        picture.setPointerCapture(event.pointerId);
+        there(event);
+      });
+      picture.addEventListener("pointermove", (event) => { if (event.buttons & 1) there(event); });
     });
     row.element.addEventListener("focusin", () => {
       at.element.tabIndex = -1;
