@@ -1,4 +1,4 @@
-"""The pages that are made from the package: its commands, its rooms, its notebooks."""
+"""The pages that are made from the package: its commands, its rooms, its notebooks, what it stands on."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import inspect
 import re
 import shutil
 from collections.abc import Iterator
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from typing import Any
 
 import typer
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 80  # columns of a command's help: what the page shows
@@ -32,6 +35,7 @@ def make(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "notebooks").mkdir(parents=True)
     (folder / "commands.md").write_text(commands(), "utf-8")
+    (folder / "dependencies.md").write_text(dependencies(), "utf-8")
     for room in ROOMS:
         (folder / f"{room}.rst").write_text(room_page(room), "utf-8")
     names = re.findall(r"^\| `(\w+)`", (ROOT / "notebooks" / "README.md").read_text("utf-8"), re.MULTILINE)
@@ -56,6 +60,29 @@ def _helps(command: Any, name: str, parent: Any) -> Iterator[tuple[str, str]]:
     yield context.command_path, command.get_help(context)
     for sub, one in getattr(command, "commands", {}).items():
         yield from _helps(one, sub, context)
+
+
+def dependencies() -> str:
+    """Return a table of all that a plain installation brings along: name, version, licence."""
+    found: dict[str, Distribution] = {}
+    waiting = ["cepscope"]
+    while waiting:
+        one = distribution(waiting.pop())
+        for text in one.requires or ():
+            need = Requirement(text)
+            if canonicalize_name(need.name) not in found and (not need.marker or need.marker.evaluate({"extra": ""})):
+                found[canonicalize_name(need.name)] = distribution(need.name)
+                waiting.append(need.name)
+    rows = [f"| {one.name} | {one.version} | {licence(one)} |" for _, one in sorted(found.items())]
+    return "\n".join(["| package | version | licence |", "|---|---|---|", *rows]) + "\n"
+
+
+def licence(one: Distribution) -> str:
+    """Return a package's licence as its metadata has it, in few words."""
+    said = one.metadata
+    classified = [text.rpartition(" :: ")[2] for text in said.get_all("Classifier") or () if "License ::" in text]
+    plain = next(iter((said.get("License") or "").strip().splitlines()), "")
+    return said.get("License-Expression") or ", ".join(classified) or plain or "not said"
 
 
 def room_page(room: str) -> str:
