@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cepscope.cli import console, corpora, explaining, reporting
+from cepscope.cli import comparing, console, corpora, explaining, reporting
 from cepscope.cli.examples import epilog
 from cepscope.cli.stages import run_stage, run_stages
 
@@ -323,6 +323,7 @@ app.command(epilog=epilog("fetch"))(corpora.fetch)
 app.command(epilog=epilog("describe"))(corpora.describe)
 app.command(epilog=epilog("explain"))(explaining.explain)
 app.command(epilog=epilog("report"))(reporting.report)
+app.command(epilog=epilog("compare"))(comparing.compare)
 
 
 def _summary(folder: Path) -> dict[str, Any]:

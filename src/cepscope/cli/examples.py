@@ -31,6 +31,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "fetch": ("cepscope fetch fsdd",),
     "describe": ("cepscope describe recordings", "cepscope describe recordings --json"),
     "explain": ("cepscope explain hello.wav --run runs/mine",),
+    "compare": (
+        "cepscope compare runs/mine runs/other-seed",
+        "cepscope compare runs/mine --layers crbm1,crbm2",
+        "cepscope compare runs/mine --unit crbm2:7",
+    ),
 }
 
 

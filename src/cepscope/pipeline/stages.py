@@ -32,6 +32,8 @@ from cepscope.pipeline.ledger import Ledger
 if TYPE_CHECKING:
     from cepscope.report import ReportContent
 
+SNAPSHOTS = "snapshots"  # of the training, in the folder of the network
+
 Progress = Callable[[str, int, int], None]  # what is being done, parts done, parts in all
 
 
@@ -113,6 +115,7 @@ def run_train(context: Context) -> list[Path]:
     if context.config.model.file:
         return run_import(context)
     from cepscope.models import build_cdbn, fit_classifier, model_filters, pretrain, save_model
+    from cepscope.models.snapshots import PRETRAINED, UNTRAINED, Snapshots
 
     config, patches, folder = context.config, context.patches, context.folder / "model"
     model = build_cdbn(patches.input_shape, patches.classes, **config.model.network(), seed=config.seed)
@@ -125,6 +128,9 @@ def run_train(context: Context) -> list[Path]:
 
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / "checkpoints"  # of a training that is killed; it goes on from there
+    taken = Snapshots(model, folder / SNAPSHOTS) if settings.snapshots else None
+    if taken:
+        taken.keep(UNTRAINED)
     both: dict[str, Any] = {"batch_size": settings.batch_size, "seed": config.seed, "progress": report}
     if settings.pretrain:
         same = ["k", "persistent", "fast_learning_rate", "sparsity", "sparsity_cost", "sparsity_kind", "weight_decay"]
@@ -138,7 +144,9 @@ def run_train(context: Context) -> list[Path]:
             **{name: getattr(settings, name) for name in same},
             **both,
         )
-    rows += fit_classifier(
+        if taken:
+            taken.keep(PRETRAINED)
+    tuned = fit_classifier(
         model,
         patches,
         epochs=settings.epochs,
@@ -146,14 +154,20 @@ def run_train(context: Context) -> list[Path]:
         label_smoothing=settings.label_smoothing,
         shift=settings.shift,
         frozen=settings.frozen,
-        checkpoint=kept / "fine-tuning.npz",
+        checkpoint=kept / ("fine-tuning-with-snapshots.npz" if taken else "fine-tuning.npz"),  # one has all of them
+        callbacks=[taken.callback()] if taken else (),
         **both,
     )
+    rows += tuned
     paths = [folder / name for name in ("model.keras", "history.csv", "filters.npz")]
     save_model(model, paths[0])
     write_text(paths[1], _history_csv(rows))
     save_npz(paths[2], **model_filters(model))
     shutil.rmtree(kept, ignore_errors=True)
+    if taken:
+        paths += taken.finish(len(tuned))
+    else:
+        shutil.rmtree(folder / SNAPSHOTS, ignore_errors=True)
     context.__dict__["model"] = model
     return paths
 

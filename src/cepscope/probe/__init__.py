@@ -6,6 +6,9 @@ from cepscope.probe.agreement import summarise_views as summarise_views
 from cepscope.probe.fewlabels import FewLabels as FewLabels
 from cepscope.probe.fewlabels import few_label_errors as few_label_errors
 from cepscope.probe.linear import linear_probe as linear_probe
+from cepscope.probe.matching import Units as Units
+from cepscope.probe.matching import match_units as match_units
+from cepscope.probe.matching import pattern_likeness as pattern_likeness
 from cepscope.probe.naturalness import Naturalness as Naturalness
 from cepscope.probe.naturalness import fit_naturalness as fit_naturalness
 from cepscope.probe.representations import represent as represent
@@ -24,12 +27,15 @@ __all__ = [
     "Naturalness",
     "ProbeResult",
     "UnitScores",
+    "Units",
     "few_label_errors",
     "fit_naturalness",
     "label_selectivity",
     "linear_cka",
     "linear_probe",
     "load_unit_rows",
+    "match_units",
+    "pattern_likeness",
     "represent",
     "score_units",
     "sounding",

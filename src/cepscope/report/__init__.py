@@ -36,14 +36,21 @@ from cepscope.report.sheets import render_training_page as render_training_page
 from cepscope.report.sheets import write_clip_page as write_clip_page
 from cepscope.report.sheets import write_corpus_page as write_corpus_page
 from cepscope.report.sheets import write_training_page as write_training_page
+from cepscope.report.side_by_side_content import Column as Column
+from cepscope.report.side_by_side_content import SideBySide as SideBySide
+from cepscope.report.side_by_side_matching import side_by_side as side_by_side
+from cepscope.report.side_by_side_page import render_side_by_side as render_side_by_side
+from cepscope.report.side_by_side_page import write_side_by_side as write_side_by_side
 from cepscope.report.tensorboard import TensorBoardLog as TensorBoardLog
 from cepscope.report.tensorboard import write_tensorboard as write_tensorboard
 
 __all__ = [
+    "Column",
     "ComparisonItem",
     "Exemplar",
     "Recorded",
     "ReportContent",
+    "SideBySide",
     "TensorBoardLog",
     "UnitCard",
     "draw_clip",
@@ -63,9 +70,11 @@ __all__ = [
     "render_comparison",
     "render_corpus_page",
     "render_page",
+    "render_side_by_side",
     "render_training_page",
     "save_figure",
     "save_figures",
+    "side_by_side",
     "visualize_activation_maximization",
     "visualize_feature_maps",
     "visualize_filters",
@@ -74,6 +83,7 @@ __all__ = [
     "write_corpus_page",
     "write_page",
     "write_report",
+    "write_side_by_side",
     "write_tensorboard",
     "write_training_page",
 ]

@@ -30,17 +30,15 @@ MOST_ROWS = 30
 LARGEST_PAGE = 64e6  # bytes of sound; beyond it browsers are slow to open one file
 
 
-def check_size(samples: Sequence[int]) -> None:
+def check_size(samples: Sequence[int], *, most: int = MOST_ROWS, what: str = "recordings or patterns") -> None:
     """Raise ParameterError where a page would be too large; for each row, the samples in all of its sounds."""
-    if not 1 <= len(samples) <= MOST_ROWS:
-        raise ParameterError(
-            f"A page compares 1 to {MOST_ROWS} recordings or patterns. Received: {len(samples)}. Choose some of them."
-        )
+    if not 1 <= len(samples) <= most:
+        raise ParameterError(f"A page compares 1 to {most} {what}. Received: {len(samples)}. Choose some of them.")
     size = sum(samples) * 2 * 4 / 3  # 16 bits in base 64
     if size > LARGEST_PAGE:
         raise ParameterError(
             f"A page holds at most {LARGEST_PAGE / 1e6:.0f} MB of sound, or it opens slowly. Received: "
-            f"{size / 1e6:.0f} MB. Choose fewer recordings, shorter ones, or a lower rate."
+            f"{size / 1e6:.0f} MB. Choose fewer {what}, shorter ones, or a lower rate."
         )
 
 

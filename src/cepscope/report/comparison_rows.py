@@ -125,7 +125,10 @@ class ComparisonItem:
 def row_view(item: ComparisonItem, lufs: float, media: Media, ids: Ids) -> dict[str, Any]:
     """Return everything on a recording or pattern: the wanted MFCC first, then each method's sound."""
     spec = item.spec
-    audio, level = _equally_loud(item, lufs)
+    given = {method: sounds.audio[0] for method, sounds in item.sounds.items()}
+    if item.recording is not None:
+        given = {RECORDING: item.recording, **given}
+    audio, level = equally_loud({name: (y, spec.sr) for name, y in given.items()}, lufs)
     seconds = max(s.audio.shape[-1] for s in item.sounds.values()) / spec.sr
     deviation = item.mfcc.std(axis=1, keepdims=True)
     constant = deviation <= 1e-6 * np.maximum(1.0, np.abs(item.mfcc).max(axis=1, keepdims=True))
@@ -171,37 +174,55 @@ def row_view(item: ComparisonItem, lufs: float, media: Media, ids: Ids) -> dict[
         "lufs": level,
         "times": axis_ticks(seconds, 3),
         "hertz": axis_ticks(spec.sr / 2, 4, up=True),
-        "coefficients": [
-            (round(100 * (1 - (k + 0.5) / spec.n_mfcc), 3), str(spec.orders[k])) for k in range(0, spec.n_mfcc, 5)
-        ],
+        "coefficients": coefficient_ticks(spec),
     }
 
 
-def _equally_loud(item: ComparisonItem, lufs: float) -> tuple[dict[str, Array], float]:
-    """Return a row's sounds at one loudness, and which: as asked, or the most that the peaks of all of them allow."""
-    sounds = {method: sounds.audio[0] for method, sounds in item.sounds.items()}
-    if item.recording is not None:
-        sounds = {RECORDING: item.recording, **sounds}
+def equally_loud(sounds: Mapping[str, tuple[Array, int]], lufs: float) -> tuple[dict[str, Array], float]:
+    """Bring sounds to one loudness: as asked, or the most that the peaks of all of them allow.
+
+    Parameters
+    ----------
+    sounds : mapping of str to (array [shape=(samples,)], int)
+        Each with its rate in Hz.
+    lufs : float
+
+    Returns
+    -------
+    dict of str to array, float
+        The sounds, and how loud they are.
+    """
+    found = {name: y for name, (y, _) in sounds.items()}
     level = lufs
     for _ in range(2):
-        sounds = {name: at_loudness(y, item.spec.sr, lufs=level)[0] for name, y in sounds.items()}
-        reached = [loudness(y, item.spec.sr) for y in sounds.values()]
+        found = {name: at_loudness(y, sounds[name][1], lufs=level)[0] for name, y in found.items()}
+        reached = [loudness(y, sounds[name][1]) for name, y in found.items()]
         level = min([level, *filter(math.isfinite, reached)])
-    return sounds, level
+    return found, level
 
 
-def _heard(audio: Array | None, item: ComparisonItem, method: str, media: Media) -> dict[str, Any]:
-    """Return a sound and its spectrogram; nothing for a pattern without a recording."""
-    if audio is None:
-        return {"sound": "", "spectrogram": "", "spectrogram_alt": ""}
-    sr = item.spec.sr
-    hop = max(item.spec.hop / sr / 2, len(audio) / sr / raster.MOST_COLUMNS)
-    decibels = raster.spectrogram_db(audio, sr, window=item.spec.win / sr, hop=hop)
+def heard(audio: Array, spec: MfccSpec, whose: str, media: Media) -> dict[str, str]:
+    """Return the addresses of a sound (samples,) and of its spectrogram, and what that shows."""
+    sr = spec.sr
+    hop = max(spec.hop / sr / 2, len(audio) / sr / raster.MOST_COLUMNS)
+    decibels = raster.spectrogram_db(audio, sr, window=spec.win / sr, hop=hop)
     return {
         "sound": media.sound(to_wav_bytes(audio, sr)),
         "spectrogram": media.picture(raster.paint_spectrogram(decibels)),
-        "spectrogram_alt": f"Spectrogram of {item.name}, {method}: 0 to {sr / 2:g} Hz, {len(audio) / sr:.2f} s.",
+        "spectrogram_alt": f"Spectrogram of {whose}: 0 to {sr / 2:g} Hz, {len(audio) / sr:.2f} s.",
     }
+
+
+def _heard(audio: Array | None, item: ComparisonItem, method: str, media: Media) -> dict[str, str]:
+    """Return a sound and its spectrogram; nothing for a pattern without a recording."""
+    if audio is None:
+        return {"sound": "", "spectrogram": "", "spectrogram_alt": ""}
+    return heard(audio, item.spec, f"{item.name}, {method}", media)
+
+
+def coefficient_ticks(spec: MfccSpec) -> list[tuple[float, str]]:
+    """Return ticks of an MFCC picture's axis: percent from the top, and the coefficient."""
+    return [(round(100 * (1 - (k + 0.5) / spec.n_mfcc), 3), str(spec.orders[k])) for k in range(0, spec.n_mfcc, 5)]
 
 
 def _scores_of_recording(item: ComparisonItem) -> dict[str, float]:

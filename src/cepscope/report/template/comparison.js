@@ -13,7 +13,8 @@
     choices: all("[data-choice]", element),
     tiles: all("[data-tile]", element),
     pictures: all("[data-seek]", element),
-    playheads: all(".playhead", element),
+    playheads: all(".playhead", element).map((line) => ( // a sound may be shorter than its row
+      { line, seconds: Number(line.closest("[data-seconds]").dataset.seconds) })),
     play: element.querySelector(".play"),
     slider: element.querySelector("input"),
     clock: element.querySelector(".clock"),
@@ -26,8 +27,7 @@
   const audioOf = (row) => row.audios[row.chosen];
   const show = (row) => {
     const time = Math.min(audioOf(row).currentTime, row.seconds);
-    const share = `${(100 * time) / row.seconds}%`;
-    row.playheads.forEach((line) => { line.style.left = share; });
+    row.playheads.forEach(({ line, seconds }) => { line.style.left = `${(100 * Math.min(time, seconds)) / seconds}%`; });
     row.slider.value = time;
     row.clock.textContent = `${time.toFixed(2)} / ${row.seconds.toFixed(2)} s`;
     row.element.classList.toggle("started", time > 0);
@@ -172,9 +172,9 @@
     if (event.key === " " && event.target.closest("button, a")) return; // it presses that
     let act = keys[event.key];
     if (/^[1-9]$/.test(event.key)) {
-      const i = Number(event.key) - 1;
+      const i = at.choices.findIndex((choice) => Number(choice.dataset.choice) === Number(event.key) - 1);
       const onChoice = at.choices.includes(document.activeElement);
-      if (at.choices[i]) act = () => { choose(at, i); if (onChoice) at.choices[i].focus(); };
+      if (i >= 0) act = () => { choose(at, i); if (onChoice) at.choices[i].focus(); };
     }
     if (!act) return;
     event.preventDefault();
