@@ -21,10 +21,10 @@ WIDTH = 80  # columns of a command's help: what the page shows
 ROOMS = {
     "features": ("filterbank", "presets"),
     "corpora": ("splits", "stretches"),
-    "models": ("generation", "presets", "feeding", "adapting", "diagnostics"),
+    "models": ("generation", "presets", "feeding", "adapting", "diagnostics", "snapshots"),
     "maximize": ("objectives", "parametrizations", "priors", "transforms", "context", "views", "viewing"),
     "invert": (),
-    "probe": ("representations", "fewlabels", "measures", "evaluation"),
+    "probe": ("representations", "fewlabels", "measures", "evaluation", "matching", "development"),
     "report": ("probe_plots",),
 }
 CALLED = {"maximize": "engine.maximize", "invert": "inversion.invert"}  # what a room does when it is called
