@@ -232,6 +232,36 @@ def test_a_killed_stage_goes_on(copy: Path, words: Path) -> None:
     assert [path for path in copy.rglob(".*") if path != mine] == []
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        "[]", "{", '{"stages": []}', '{"stages": {"train": 3}}', '{"stages": {"train": {"outputs": {"x": 5}}}}',
+        '{"stages": {"train": {"outputs": {"../other": "0"}}}}', '{"stages": {"train": {"outputs": {"/other": "0"}}}}',
+        '{"stages": {"train": {"inputs": []}}}', '{"a":' * 100_000,
+    ],
+)  # fmt: skip
+def test_a_record_from_elsewhere_is_checked_before_it_is_followed(tmp_path: Path, record: str) -> None:
+    folder, other = tmp_path / "run", tmp_path / "other"
+    folder.mkdir()
+    other.write_text("mine")
+    (folder / "run.json").write_text(record)
+    with pytest.raises(CorruptArtifactError, match=r"run\.json is damaged \(.+\)\. Delete it") as caught:
+        Ledger(folder)
+    assert len(str(caught.value).splitlines()) == 1
+    assert other.read_text() == "mine"
+
+
+def test_what_a_link_leads_to_is_not_removed(tmp_path: Path) -> None:
+    folder, other = tmp_path / "run", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    (other / "thesis.txt").write_text("mine")
+    (folder / "features").symlink_to(other)
+    (folder / "run.json").write_text('{"stages": {"train": {"outputs": {"features/thesis.txt": "0"}}}}')
+    Ledger(folder).begin("train")
+    assert (other / "thesis.txt").read_text() == "mine"
+
+
 def test_two_runs_do_not_share_a_folder(copy: Path, words: Path) -> None:
     for _ in range(2):  # the one that was refused does not open the door for the next
         with run_folder(copy), pytest.raises(DataError, match=f"Process {os.getpid()} is working in"):

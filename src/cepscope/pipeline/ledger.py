@@ -14,8 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import IO, Any
+from pathlib import Path, PurePosixPath
+from typing import IO, Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 
 import cepscope
 from cepscope.atomic import sha256, write_text
@@ -61,6 +63,30 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _inside(name: str) -> str:
+    """Refuse the name of a file that is not below the run's folder, as a record from elsewhere may have it."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise ValueError(f"{name!r} is no file of the run")
+    return name
+
+
+class _Entry(BaseModel):
+    """What must be true of a stage's entry so that nothing else in it can be trusted wrongly."""
+
+    fingerprint: str = ""
+    seconds: float = 0.0
+    seed: int = 0
+    settings: dict[str, Any] = {}
+    inputs: dict[str, str] = {}
+    outputs: dict[Annotated[str, AfterValidator(_inside)], str] = {}
+
+
+class _Record(BaseModel):
+    stages: dict[str, _Entry]
+    versions: dict[str, str] = {}
+
+
 class Ledger:
     """The record of a run: ``run.json``.
 
@@ -77,10 +103,16 @@ class Ledger:
         if path.is_file():
             try:
                 self.record = json.loads(path.read_text("utf-8"))
-                self.record["stages"].items()
-            except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+                TypeAdapter(_Record).validate_python(self.record, strict=True)
+            except (OSError, ValueError, RecursionError) as error:
+                why: object = error
+                if isinstance(error, ValidationError):
+                    first = error.errors()[0]
+                    why = ": ".join(
+                        [*(str(key) for key in first["loc"][:3]), first["msg"].removeprefix("Value error, ")]
+                    )
                 raise CorruptArtifactError(
-                    f"{path} is damaged ({error}). Delete it: the stages will be run again."
+                    f"{path} is damaged ({why}). Delete it: the stages will be run again."
                 ) from error
 
     def entry(self, stage: str) -> dict[str, Any]:
@@ -114,7 +146,7 @@ class Ledger:
         for name, digest in found.get("outputs", {}).items():
             path = self.folder / name
             if path.is_file() and sha256(path) != digest:
-                path.unlink()
+                self._remove(name)
         self.record["stages"][stage] = {"outputs": found.get("outputs", {})}
         self._write()
 
@@ -132,7 +164,7 @@ class Ledger:
         """Record a finished stage; remove what it wrote once and now does not."""
         written = {path.relative_to(self.folder).as_posix(): sha256(path) for path in sorted(outputs)}
         for name in set(self.record["stages"].get(stage, {}).get("outputs", {})) - set(written):
-            (self.folder / name).unlink(missing_ok=True)
+            self._remove(name)
         self.record["stages"][stage] = {
             "fingerprint": key,
             "seconds": round(seconds, 2),
@@ -148,6 +180,12 @@ class Ledger:
         """Record the run's settings and versions."""
         self.record = {**parts, "versions": versions(), "stages": self.record["stages"]}
         self._write()
+
+    def _remove(self, name: str) -> None:
+        """Remove a file of the run; what a link leads to outside is not the run's to remove."""
+        path = self.folder / name
+        if path.resolve().is_relative_to(self.folder.resolve()):
+            path.unlink(missing_ok=True)
 
     def _write(self) -> None:
         write_text(self.folder / FILE, json.dumps(self.record, indent=1, allow_nan=False) + "\n")
