@@ -21,7 +21,11 @@ from cepscope.errors import DataError, ParameterError
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 
-_BLOCK = 1 << 20  # sample frames read at a time: a header that lies about the length can't claim all memory
+RATES = (
+    100,
+    10_000_000,
+)  # Hz, of files; a header that says less or more is damaged, and resampling would take for ever
+_BLOCK = 1 << 20  # samples read at a time: a header that lies about length or channels can't claim all memory
 _FULL_SCALE = 32767  # of 16-bit PCM, the same on both sides of zero
 _LOUDNESS_BLOCK = 0.4  # seconds, of BS.1770-4's gating
 _LOUDNESS_RATE = 4000  # Hz; below about 3400 the shelf of K-weighting lies beyond half the rate
@@ -79,9 +83,9 @@ def _read(path: Path) -> tuple[FloatArray, int]:
             soundfile.SoundFile(path) as file,
             np.errstate(over="ignore"),
         ):  # overflow gives Inf, refused above
-            while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+            own_sr = checked_rate(path, int(file.samplerate))
+            while len(block := file.read(max(1, _BLOCK // file.channels), dtype="float32", always_2d=True)):
                 blocks.append(block.mean(axis=1))  # (frames, channels) to (frames,)
-            own_sr = int(file.samplerate)
     except (soundfile.SoundFileError, RuntimeError, OSError, MemoryError) as error:
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".").splitlines()
         raise DataError(
@@ -89,6 +93,14 @@ def _read(path: Path) -> tuple[FloatArray, int]:
             "expected WAV, FLAC, Ogg or MP3"
         ) from error
     return np.concatenate([np.zeros(0, np.float32), *blocks]), own_sr
+
+
+def checked_rate(path: Path, sr: int) -> int:
+    """Return a file's rate; DataError when no recorder writes such a one."""
+    low, high = RATES
+    if not low <= sr <= high:
+        raise DataError(f"{path} says that its rate is {sr} Hz, expected {low} to {high} Hz; export it again")
+    return sr
 
 
 def resample(y: npt.ArrayLike, orig_sr: int, target_sr: int) -> FloatArray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import zipfile
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,24 +106,21 @@ def _lengthened(target: Target, seconds: float, fill: Way) -> Target:
 
 
 def _read_arrays(source: Path) -> tuple[dict[str, Any], MfccSpec | None]:
-    import numpy as np
-
-    from cepscope.errors import DataError
+    from cepscope.atomic import load_npy, load_npz
+    from cepscope.errors import CorruptArtifactError, DataError
     from cepscope.features import MfccSpec
 
     try:
-        with source.open("rb") as file:  # an own one, because np.load leaves its open on error
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return {source.stem: loaded}, None
-            arrays = {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{source} can't be read as arrays of numbers: {error}") from error
+        if not zipfile.is_zipfile(source):
+            return {source.stem: load_npy(source)}, None
+        arrays = load_npz(source)
+    except CorruptArtifactError as error:
+        raise DataError(f"{source} can't be read as arrays of numbers: {error.__cause__}") from error
     spec = None
     if "spec" in arrays:
         try:
             spec = MfccSpec.from_dict(json.loads(str(arrays.pop("spec"))))
-        except ValueError as error:  # JSON's
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"spec in {source} is no front end that cepscope wrote: {error}") from error
     if "mfcc" in arrays and arrays.keys() & {"units", "problems"}:  # patterns or features of a run
         arrays = {"mfcc": arrays["mfcc"]}

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from cepscope.atomic import save_npz
+from cepscope.atomic import load_npz, save_npz
 from cepscope.errors import CorruptArtifactError, DataError, NotFittedError, ParameterError
 
 _CHUNK = 1024  # patches whose float64 deviations are held at once
@@ -128,7 +126,7 @@ class CoefficientScaler:
         if not Path(path).is_file():
             raise NotFittedError(f"no scaler at {path}; extract features first")
         try:
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as data:
-                return cls(data["mean"], data["scale"])
-        except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, OSError, EOFError) as error:
+            data = load_npz(path)
+            return cls(data["mean"], data["scale"])
+        except (CorruptArtifactError, ValueError, KeyError, TypeError) as error:
             raise CorruptArtifactError(f"{path} is not a scaler's npz, or it is damaged; extract again") from error
