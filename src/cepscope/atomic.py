@@ -184,7 +184,7 @@ def _one_line(path: str | os.PathLike[str], what: str) -> Iterator[None]:
             warnings.simplefilter("ignore")  # NumPy's, of headers that Python 2 wrote
             yield
     except _BROKEN as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise CorruptArtifactError(f"{path} can't be read as {what} ({reason}); run its stage again") from error
 
 

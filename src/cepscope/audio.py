@@ -81,12 +81,12 @@ def _read(path: Path) -> tuple[FloatArray, int]:
     try:
         with (
             soundfile.SoundFile(path) as file,
-            np.errstate(over="ignore"),
+            np.errstate(over="ignore", invalid="ignore"),
         ):  # overflow gives Inf, refused above
             own_sr = checked_rate(path, int(file.samplerate))
             while len(block := file.read(max(1, _BLOCK // file.channels), dtype="float32", always_2d=True)):
                 blocks.append(block.mean(axis=1))  # (frames, channels) to (frames,)
-    except (soundfile.SoundFileError, RuntimeError, OSError, MemoryError) as error:
+    except (soundfile.SoundFileError, RuntimeError, OSError, MemoryError, TypeError) as error:
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".").splitlines()
         raise DataError(
             f"{path} is not a readable sound file ({reason[0] if reason else type(error).__name__}); "
@@ -324,7 +324,7 @@ def write_wav(path: str | os.PathLike[str], y: npt.ArrayLike, sr: int) -> None:
 
 def _checked(y: npt.ArrayLike) -> FloatArray:
     """Return audio (..., samples) as float32; DataError unless it has samples and all are finite."""
-    with np.errstate(over="ignore"):  # float64 above float32's range becomes Inf and is refused
+    with np.errstate(over="ignore", invalid="ignore"):  # float64 above float32's range becomes Inf and is refused
         audio = np.asarray(y, dtype=np.float32)
     if audio.ndim == 0 or not audio.shape[-1]:
         raise DataError(f"audio needs at least one sample on its last axis. Received: shape {audio.shape}")

@@ -123,7 +123,7 @@ def open_sound(path: Path) -> Iterator[soundfile.SoundFile]:
         with soundfile.SoundFile(path) as file:
             checked_rate(path, int(file.samplerate))
             yield file
-    except (soundfile.SoundFileError, RuntimeError, OSError, MemoryError) as error:
+    except (soundfile.SoundFileError, RuntimeError, OSError, MemoryError, TypeError) as error:
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".").splitlines()
         raise DataError(
             f"{path} is not a readable sound file ({reason[0] if reason else type(error).__name__}); "
@@ -157,7 +157,7 @@ def blocks(
         file.seek(first)
     else:
         return
-    with np.errstate(over="ignore"):  # float64 above float32's range becomes Inf, for the caller to refuse
+    with np.errstate(over="ignore", invalid="ignore"):  # what float32 can't hold becomes Inf, for the caller to refuse
         while left > 0 and len(block := file.read(int(min(size, left)), dtype="float32", always_2d=True)):
             left -= len(block)
             yield block.mean(axis=1)  # (frames, channels) to (frames,)
