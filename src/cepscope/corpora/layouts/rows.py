@@ -46,13 +46,17 @@ class Folder:
 
     @cached_property
     def recordings(self) -> tuple[Path, ...]:
-        """All recordings below, in the order of a walk; those whose names can't be written down are left out."""
+        """All recordings below, in the order of a walk; what is no file, or can't be written down, is left out."""
         found = tuple(audio_files(self.root))
-        if odd := [path for path in found if not is_text(path)]:
-            first = os.fsencode(odd[0].relative_to(self.root))
-            message = f"{len(odd)} recordings were left out, since their names are not UTF-8: rename them ({first!r})"
-            warnings.warn(message, CepscopeWarning, stacklevel=2)
-        return tuple(path for path in found if is_text(path)) if odd else found
+        nowhere = [path for path in found if not is_file(path)]
+        strange = [path for path in found if not is_text(path)]
+        for paths, why in ((nowhere, "are links to nowhere, pipes or devices"), (strange, "have names beyond UTF-8")):
+            if paths:
+                first = ascii(paths[0].relative_to(self.root).as_posix())
+                message = f"{self.root}: recordings that {why} were left out ({len(paths)}, the first: {first})"
+                warnings.warn(message, CepscopeWarning, stacklevel=2)
+        left_out = {*nowhere, *strange}
+        return tuple(path for path in found if path not in left_out)
 
 
 def audio_files(root: Path) -> Iterator[Path]:
