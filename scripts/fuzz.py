@@ -64,7 +64,9 @@ def main() -> int:
         "seed": options.seed,
         "files": sum(map(len, work.values())),
         "outcomes": dict(total),
-        "kinds": {kind: {name: one[name] for name in ("outcomes", "slowest", "most_memory")} for kind, one in found.items()},
+        "kinds": {
+            kind: {name: one[name] for name in ("outcomes", "slowest", "most_memory")} for kind, one in found.items()
+        },
         "failures": failures,
         "seconds": round(time.monotonic() - started),
     }

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from mutants import mutate_bytes, mutate_json, mutate_npy, mutate_riff, mutate_text, mutate_zip
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -111,7 +112,9 @@ class Sound(Kind):
         path = work / mutant[0]
         path.write_bytes(mutant[1])
         facts = measure_clip(Clip(path, "a", "", "train"))
-        require("\n" not in facts.problem and (facts.problem or np.isfinite([facts.offset, facts.seconds]).all()), facts)
+        require(
+            "\n" not in facts.problem and (facts.problem or np.isfinite([facts.offset, facts.seconds]).all()), facts
+        )
         with contextlib.suppress(CepscopeError):
             require(np.isfinite(read_stretch(path, 0.1, 0.3)[0]).all(), "NaN in a stretch")
         with contextlib.suppress(CepscopeError):
@@ -131,7 +134,7 @@ class Labels(Kind):
         stretches = "".join(f"{name},0.0,0.1,{label}\n" for name, label, *_ in _clips())
         marks = ((0.0, 0.1, "a"), (0.1, 0.2, "b"), (0.2, 0.3, "a"), (0.3, 0.4, "b"))
         intervals = "\n".join(f'{start}\n{stop}\n"{text}"' for start, stop, text in marks)
-        grid = f'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n0.4\n<exists>\n1\n"IntervalTier"\n"w"\n0\n0.4\n4\n'
+        grid = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n0.4\n<exists>\n1\n"IntervalTier"\n"w"\n0\n0.4\n4\n'
         texts = {
             "metadata.csv": "file_name,label,speaker,split\n" + rows,
             "table.csv": "file_name,start,end,label\n" + stretches,
@@ -184,9 +187,13 @@ class Lists(Kind):
 
         name, content = mutant
         clips = {
-            "a": [f"data/{who}/{digit}_{who}_{take}.wav" for who in ("01", "02") for digit in (0, 1) for take in (0, 1)],
+            "a": [
+                f"data/{who}/{digit}_{who}_{take}.wav" for who in ("01", "02") for digit in (0, 1) for take in (0, 1)
+            ],
             "S": [f"x/{who}/1/{who}-1-000{take}.flac" for who in (1, 2) for take in (0, 1)],
-            "t": [f"{word}/0000000{who}_nohash_{take}.wav" for word in ("yes", "no") for who in (0, 1) for take in (0, 1)],
+            "t": [
+                f"{word}/0000000{who}_nohash_{take}.wav" for word in ("yes", "no") for who in (0, 1) for take in (0, 1)
+            ],
         }[name[0]]
         for clip in clips:
             (work / clip).parent.mkdir(parents=True, exist_ok=True)
@@ -286,7 +293,9 @@ class Manifest(Kind):
                 shutil.copy(clip, corpus / label)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            extract(load_corpus(corpus), MfccSpec(sr=8000, n_mfcc=13, floor=1e-5), frames=16, out=self.home / "features")
+            extract(
+                load_corpus(corpus), MfccSpec(sr=8000, n_mfcc=13, floor=1e-5), frames=16, out=self.home / "features"
+            )
         return [("manifest.json", (self.home / "features" / "manifest.json").read_bytes())]
 
     def broken(self, name: str, content: bytes, rng: random.Random) -> bytes:

@@ -15,12 +15,73 @@ from collections.abc import Callable
 
 EXTREMES = (0, 1, 2, 7, 0x7F, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1)
 WORDS = (
-    *("", " ", "-1", "0", "1e309", "-1e309", "1e300", "1e18", "nan", "inf", "-inf", "9" * 30, "9" * 5000, "0x10", "1_0"),
-    *("true", "null", '"', "'", '""', "[" * 40, "[" * 5000, "{" * 40, "\\", "\\u0000", "\0", "\n", "\r", "\t", ",", ";"),
-    *("../../etc/passwd", "/etc/passwd", "~nobody/x", "a" * 300, "a" * 70_000, "<script>alert(1)</script>", "é", "\u202e"),
+    *(
+        "",
+        " ",
+        "-1",
+        "0",
+        "1e309",
+        "-1e309",
+        "1e300",
+        "1e18",
+        "nan",
+        "inf",
+        "-inf",
+        "9" * 30,
+        "9" * 5000,
+        "0x10",
+        "1_0",
+    ),
+    *(
+        "true",
+        "null",
+        '"',
+        "'",
+        '""',
+        "[" * 40,
+        "[" * 5000,
+        "{" * 40,
+        "\\",
+        "\\u0000",
+        "\0",
+        "\n",
+        "\r",
+        "\t",
+        ",",
+        ";",
+    ),
+    *(
+        "../../etc/passwd",
+        "/etc/passwd",
+        "~nobody/x",
+        "a" * 300,
+        "a" * 70_000,
+        "<script>alert(1)</script>",
+        "é",
+        "\u202e",
+    ),
     *("#t=0,1e300", "%s", "{{7*7}}", "-"),
 )
-VALUES = (None, True, -1, 0, 2**31, 2**63, 10**12, 10**30, 1e308, -1e308, "", "x" * 300, [], {}, [[]], {"a": 1}, "\0", 0.5)
+VALUES = (
+    None,
+    True,
+    -1,
+    0,
+    2**31,
+    2**63,
+    10**12,
+    10**30,
+    1e308,
+    -1e308,
+    "",
+    "x" * 300,
+    [],
+    {},
+    [[]],
+    {"a": 1},
+    "\0",
+    0.5,
+)
 HEAD = 256  # bytes in which headers lie
 
 
@@ -57,7 +118,7 @@ def mutate_text(data: bytes, rng: random.Random) -> bytes:
     """Break a text in its words and lines, or as any file."""
     if rng.random() < 0.25:
         return mutate_bytes(data, rng)
-    separators = b" \t\n,=\"|"
+    separators = b' \t\n,="|'
     for _ in range(rng.choice((1, 1, 2, 5))):
         edges = [0, *(i for i, byte in enumerate(data) if byte in separators), len(data)]
         i = rng.randrange(len(edges) - 1)
@@ -127,8 +188,34 @@ def mutate_npy(_name: str, data: bytes, rng: random.Random) -> bytes:
         return mutate_bytes(data, rng)
     size = int.from_bytes(data[8:10], "little")
     header, body = data[10 : 10 + size].decode("latin-1"), data[10 + size :]
-    types = ("|O", "<f2", "<f4", "<f8", ">f4", "<i8", "<c8", "|b1", "<U7", "|S0", "<M8[s]", "|V0", "{'a': '<f4'}", "(" * 90)
-    shapes = ("()", "(1000000000000,)", "(-1,)", "(0,)", "(2, 0)", "(1,)", "(1, 1, 1, 1, 1)", "(" * 90, "(True,)", "(1e9,)")
+    types = (
+        "|O",
+        "<f2",
+        "<f4",
+        "<f8",
+        ">f4",
+        "<i8",
+        "<c8",
+        "|b1",
+        "<U7",
+        "|S0",
+        "<M8[s]",
+        "|V0",
+        "{'a': '<f4'}",
+        "(" * 90,
+    )
+    shapes = (
+        "()",
+        "(1000000000000,)",
+        "(-1,)",
+        "(0,)",
+        "(2, 0)",
+        "(1,)",
+        "(1, 1, 1, 1, 1)",
+        "(" * 90,
+        "(True,)",
+        "(1e9,)",
+    )
     if rng.random() < 0.5:
         before, _, rest = header.partition("'descr': ")
         header = before + "'descr': '" + rng.choice(types) + "'" + rest[rest.find(",") :]

@@ -249,7 +249,13 @@ def test_a_stretch_may_begin_beyond_any_file(kind: str, tmp_path: Path) -> None:
 @settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200), st.sampled_from(["wav", "flac", "ogg", "mp3", "npz"]), st.booleans())
 def test_any_bytes_are_a_sound_or_one_line(tmp_path: Path, content: bytes, kind: str, headed: bool) -> None:
-    head = {"wav": b"RIFF\xff\xff\xff\x7fWAVEfmt ", "flac": b"fLaC", "ogg": b"OggS", "mp3": b"\xff\xfb\x90\x64", "npz": b"PK\3\4"}
+    head = {
+        "wav": b"RIFF\xff\xff\xff\x7fWAVEfmt ",
+        "flac": b"fLaC",
+        "ogg": b"OggS",
+        "mp3": b"\xff\xfb\x90\x64",
+        "npz": b"PK\3\4",
+    }
     path = tmp_path / f"a.{kind}"
     path.write_bytes(head[kind] * headed + content)
     try:

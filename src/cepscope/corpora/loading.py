@@ -79,8 +79,11 @@ def load_corpus(
     if not (math.isfinite(margin) and margin >= 0):
         raise ParameterError(f"margin must be 0 or more seconds. Received: {margin!r}")
     folder = _find(name_or_folder)
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
+    try:
+        is_folder, what = folder.is_dir(), "is a file" if folder.exists() else "does not exist"
+    except OSError as error:  # as a name that is too long
+        is_folder, what = False, (error.strerror or "unreadable").lower()
+    if not is_folder:
         raise DataError(f"a corpus is {BUILT_IN!r} or a folder of recordings. Received: {folder} ({what})")
     root = folder.resolve()
     if not is_text(root):
