@@ -30,7 +30,7 @@ from typing import Any
 
 os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1", MPLBACKEND="Agg")
 
-from fuzz_kinds import KINDS, Failed, Kind, memory, reset_memory
+from fuzz_kinds import KINDS, Failed, File, Kind, memory, reset_memory
 
 MEGABYTE = 1 << 20
 ADDRESSES = 6 << 30  # bytes of address space beyond those of a started process
@@ -130,34 +130,34 @@ def work(kind: str, numbers: list[int], options: dict[str, Any], pipe: Connectio
     with tempfile.TemporaryDirectory() as folder:
         made = KINDS[kind](Path(folder))
         for whole in made.wholes:  # what is loaded at first use is loaded now
-            outcome, why = feed(made, Path(folder), whole, 0)
+            outcome, why = feed(made, Path(folder), whole)
             if outcome != "fine":
-                raise SystemExit(f"{kind}: {whole[0]} is {outcome} before it is broken: {why}")
+                raise SystemExit(f"{kind}: {whole.name} is {outcome} before it is broken: {why}")
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         addresses = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (addresses + ADDRESSES,) * 2)
         for number in numbers:
-            name, content = made.mutant(random.Random(f"{options['seed']}/{kind}/{number}"))
+            file = made.mutant(random.Random(f"{options['seed']}/{kind}/{number}"), number)
             pipe.send(number)
             reset_memory()
             before, started = memory(), time.monotonic()
-            outcome, why = feed(made, Path(folder), (name, content), number)
+            outcome, why = feed(made, Path(folder), file)
             megabytes = (memory(peak=True) - before) // MEGABYTE
             if megabytes > options["megabytes"] and outcome in ("fine", "refused"):
                 outcome, why = "memory", f"{megabytes} MB ({outcome}: {why})"
             if outcome not in ("fine", "refused") and options["keep"]:
                 options["keep"].mkdir(parents=True, exist_ok=True)
-                (options["keep"] / f"{kind}-{number}-{name}").write_bytes(content)
+                (options["keep"] / f"{kind}-{number}-{file.name}").write_bytes(file.content)
             pipe.send((number, outcome, why, time.monotonic() - started, megabytes))
         pipe.send(None)
 
 
-def feed(kind: Kind, folder: Path, mutant: tuple[str, bytes], number: int) -> tuple[str, str]:
+def feed(kind: Kind, folder: Path, file: File) -> tuple[str, str]:
     """Give one broken file to what reads its kind; return what came of it, and why."""
     from cepscope.errors import CepscopeError
 
     try:
-        kind.feed(folder / "work", mutant, number)
+        kind.feed(folder / "work", file)
     except CepscopeError as error:
         message = str(error)
         return ("lines", message[:300]) if "\n" in message.strip() else ("refused", message[:200])

@@ -10,6 +10,7 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +35,29 @@ SOUNDS = (  # name, rate, channels, what soundfile is told
     ("a.aiff", 8000, 1, {"subtype": "PCM_16"}),
 )
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".npz", ".raw", "")
-Mutant = tuple[str, bytes]
 
 
 class Failed(Exception):
     """A reader gave what it must not."""
 
 
+@dataclass(frozen=True)
+class File:
+    """A file, whole or broken; of several readers the number says which ones read it."""
+
+    name: str
+    content: bytes
+    number: int = 0
+
+    def put(self, folder: Path) -> Path:
+        """Write it into a folder."""
+        path = folder / self.name
+        path.write_bytes(self.content)
+        return path
+
+
 class Kind:
-    """Files of a kind.
+    """Files of a kind, and who reads them.
 
     Parameters
     ----------
@@ -53,36 +68,36 @@ class Kind:
     def __init__(self, folder: Path) -> None:
         self.home = folder / "whole"
         self.home.mkdir()
-        self.wholes = self.make()
+        self.wholes = self._make()
 
-    def make(self) -> list[Mutant]:
-        """Return whole files."""
-        raise NotImplementedError
-
-    def mutant(self, rng: random.Random) -> Mutant:
-        """Return a name and a broken file."""
-        name, content = rng.choice(self.wholes)
-        return name, self.broken(name, content, rng)
-
-    def broken(self, name: str, content: bytes, rng: random.Random) -> bytes:
+    def mutant(self, rng: random.Random, number: int) -> File:
         """Return a broken file."""
-        return mutate_text(content, rng)
+        whole = rng.choice(self.wholes)
+        return File(self._renamed(whole.name, rng), self._broken(whole, rng), number)
 
-    def feed(self, work: Path, mutant: Mutant, number: int) -> None:
-        """Put a broken file into an empty folder and read it."""
+    def feed(self, work: Path, file: File) -> None:
+        """Put a file into an empty folder and read it; raise Failed where something comes of it that must not."""
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
-        self.read(work, mutant, number)
+        self._read(work, file)
 
-    def read(self, work: Path, mutant: Mutant, number: int) -> None:
-        """Read it; raise Failed where something comes of it that must not."""
+    def _make(self) -> list[File]:
+        raise NotImplementedError
+
+    def _renamed(self, name: str, rng: random.Random) -> str:  # noqa: ARG002
+        return name
+
+    def _broken(self, file: File, rng: random.Random) -> bytes:
+        return mutate_text(file.content, rng)
+
+    def _read(self, work: Path, file: File) -> None:
         raise NotImplementedError
 
 
 class Sound(Kind):
     """Sound files, read by `extract`, `describe`, `explain` and by stretches."""
 
-    def make(self) -> list[Mutant]:
+    def _make(self) -> list[File]:
         import soundfile
 
         from cepscope.audio import read_audio
@@ -91,17 +106,16 @@ class Sound(Kind):
         for name, rate, channels, options in SOUNDS:
             y = read_audio(CLIP, sr=rate)[0][: round(0.4 * rate)]
             soundfile.write(self.home / name, np.repeat(0.5 * y[:, None], channels, axis=1), rate, **options)
-            found.append((name, (self.home / name).read_bytes()))
+            found.append(File(name, (self.home / name).read_bytes()))
         return found
 
-    def broken(self, name: str, content: bytes, rng: random.Random) -> bytes:
-        return mutate_riff(content, rng)
+    def _broken(self, file: File, rng: random.Random) -> bytes:
+        return mutate_riff(file.content, rng)
 
-    def mutant(self, rng: random.Random) -> Mutant:
-        name, content = super().mutant(rng)
-        return (Path(name).stem + rng.choice(SUFFIXES), content) if rng.random() < 0.1 else (name, content)
+    def _renamed(self, name: str, rng: random.Random) -> str:
+        return Path(name).stem + rng.choice(SUFFIXES) if rng.random() < 0.1 else name
 
-    def read(self, work: Path, mutant: Mutant, number: int) -> None:
+    def _read(self, work: Path, file: File) -> None:
         from cepscope.corpora.corpus import Clip
         from cepscope.corpora.recordings import read_recording
         from cepscope.corpora.stretches import read_stretch
@@ -109,18 +123,16 @@ class Sound(Kind):
         from cepscope.errors import CepscopeError
         from cepscope.features import MfccSpec
 
-        path = work / mutant[0]
-        path.write_bytes(mutant[1])
+        path = file.put(work)
         facts = measure_clip(Clip(path, "a", "", "train"))
-        require(
-            "\n" not in facts.problem and (facts.problem or np.isfinite([facts.offset, facts.seconds]).all()), facts
-        )
+        require("\n" not in facts.problem, "a problem in two lines")
+        require(np.isfinite([facts.offset, facts.seconds]).all(), facts)
         with contextlib.suppress(CepscopeError):
             require(np.isfinite(read_stretch(path, 0.1, 0.3)[0]).all(), "NaN in a stretch")
         with contextlib.suppress(CepscopeError):
             require(np.isfinite(read_stretch(path, longest=0.2)[0]).all(), "NaN in a middle")
         spec = MfccSpec(sr=16000, floor=1e-5)
-        if number % 4 == 0:
+        if file.number % 4 == 0:
             with contextlib.suppress(CepscopeError):
                 require(np.isfinite(read_recording(path, spec).mfcc(0, 20)).all(), "NaN in MFCC")
         command(work, ["extract", str(path), "--out", str(work / "x.npz")], [path], makes=work / "x.npz")
@@ -129,12 +141,14 @@ class Sound(Kind):
 class Labels(Kind):
     """Tables and files of labels beside recordings, read by `load_corpus`."""
 
-    def make(self) -> list[Mutant]:
+    def _make(self) -> list[File]:
         rows = "".join(f"{name},{label},{who},{split}\n" for name, label, who, split in _clips())
         stretches = "".join(f"{name},0.0,0.1,{label}\n" for name, label, *_ in _clips())
         marks = ((0.0, 0.1, "a"), (0.1, 0.2, "b"), (0.2, 0.3, "a"), (0.3, 0.4, "b"))
         intervals = "\n".join(f'{start}\n{stop}\n"{text}"' for start, stop, text in marks)
-        grid = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n0.4\n<exists>\n1\n"IntervalTier"\n"w"\n0\n0.4\n4\n'
+        grid = (
+            'File type = "ooTextFile"\nObject class = "TextGrid"\n0\n0.4\n<exists>\n1\n"IntervalTier"\n"w"\n0\n0.4\n4\n'
+        )
         texts = {
             "metadata.csv": "file_name,label,speaker,split\n" + rows,
             "table.csv": "file_name,start,end,label\n" + stretches,
@@ -143,26 +157,25 @@ class Labels(Kind):
             "0.csv": "start,end,label\n" + "".join(f"{start},{stop},{text}\n" for start, stop, text in marks),
             "0.PHN": "".join(f"{round(start * 8e3)} {round(stop * 8e3)} {text}\n" for start, stop, text in marks),
         }
-        return [(name, text.encode()) for name, text in texts.items()]
+        return [File(name, text.encode()) for name, text in texts.items()]
 
-    def read(self, work: Path, mutant: Mutant, number: int) -> None:
+    def _read(self, work: Path, file: File) -> None:
         import warnings
 
         from cepscope.corpora import load_corpus
         from cepscope.corpora.survey import survey
 
-        name, content = mutant
         for i, (clip, *_) in enumerate(_clips()):
-            if i == 0 or not name.startswith("0."):
-                shutil.copy(self.clip(), work / clip)
-        (work / name).write_bytes(content)
+            if i == 0 or not file.name.startswith("0."):
+                shutil.copy(self._clip(), work / clip)
+        file.put(work)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            corpus = load_corpus(work, margin=(number % 2) * 0.01)
+            corpus = load_corpus(work, margin=(file.number % 2) * 0.01)
         require(all(clip.path.resolve().is_relative_to(work.resolve()) for clip in corpus.clips), "a clip elsewhere")
         require(all("\n" not in fact.problem for fact in survey(corpus)), "a problem in two lines")
 
-    def clip(self) -> Path:
+    def _clip(self) -> Path:
         from cepscope.audio import read_audio, write_wav
 
         path = self.home / "clip.wav"
@@ -174,38 +187,35 @@ class Labels(Kind):
 class Lists(Kind):
     """Lists beside well-known corpora, read by their layouts."""
 
-    def make(self) -> list[Mutant]:
+    def _make(self) -> list[File]:
         meta = {"01": {"gender": "male"}, "02": {"gender": "female"}}
         return [
-            ("audioMNIST_meta.txt", json.dumps(meta).encode()),
-            ("SPEAKERS.TXT", b"; ID | SEX\n1 | F | x\n2 | M | y\n"),
-            ("testing_list.txt", b"yes/00000000_nohash_0.wav\nno/00000000_nohash_0.wav\n"),
+            File("audioMNIST_meta.txt", json.dumps(meta).encode()),
+            File("SPEAKERS.TXT", b"; ID | SEX\n1 | F | x\n2 | M | y\n"),
+            File("testing_list.txt", b"yes/00000000_nohash_0.wav\nno/00000000_nohash_0.wav\n"),
         ]
 
-    def read(self, work: Path, mutant: Mutant, number: int) -> None:
+    def _read(self, work: Path, file: File) -> None:
         from cepscope.corpora import load_corpus
 
-        name, content = mutant
+        people, takes = ("01", "02"), (0, 1)
+        kind = file.name[0]
         clips = {
-            "a": [
-                f"data/{who}/{digit}_{who}_{take}.wav" for who in ("01", "02") for digit in (0, 1) for take in (0, 1)
-            ],
-            "S": [f"x/{who}/1/{who}-1-000{take}.flac" for who in (1, 2) for take in (0, 1)],
-            "t": [
-                f"{word}/0000000{who}_nohash_{take}.wav" for word in ("yes", "no") for who in (0, 1) for take in (0, 1)
-            ],
-        }[name[0]]
+            "a": [f"data/{who}/{digit}_{who}_{take}.wav" for who in people for digit in (0, 1) for take in takes],
+            "S": [f"x/{who}/1/{who}-1-000{take}.flac" for who in (1, 2) for take in takes],
+            "t": [f"{word}/0000000{i}_nohash_{take}.wav" for word in ("yes", "no") for i in (0, 1) for take in takes],
+        }[kind]
         for clip in clips:
             (work / clip).parent.mkdir(parents=True, exist_ok=True)
             (work / clip).touch()
-        (work / ("data" if name[0] == "a" else "") / name).write_bytes(content)
-        load_corpus(work, label="sex" if name[0] == "a" else "label")
+        file.put(work / "data" if kind == "a" else work)
+        load_corpus(work, label="sex" if kind == "a" else "label")
 
 
 class Arrays(Kind):
     """Arrays of features, patterns, scalers, states: read by their own classes and by `invert`."""
 
-    def make(self) -> list[Mutant]:
+    def _make(self) -> list[File]:
         from cepscope.atomic import save_npz
         from cepscope.corpora.shards import Shard, write_shard
         from cepscope.features import CoefficientScaler, MfccSpec, PCAWhitener
@@ -231,12 +241,12 @@ class Arrays(Kind):
         save_npz(self.home / "hello.npz", hello=C[0], spec=np.array(json.dumps(spec.to_dict())))
         save_npz(self.home / "state.npz", position=json.dumps({"key": "x", "part": 0, "rows": []}), v0=C, v1=C[0, 0])
         np.save(self.home / "plain.npy", C[0])
-        return [(path.name, path.read_bytes()) for path in sorted(self.home.iterdir())]
+        return [File(path.name, path.read_bytes()) for path in sorted(self.home.iterdir())]
 
-    def broken(self, name: str, content: bytes, rng: random.Random) -> bytes:
-        if name.endswith(".npy"):
-            return mutate_npy(name, content, rng)
-        return mutate_zip(content, rng, self._inner)
+    def _broken(self, file: File, rng: random.Random) -> bytes:
+        if file.name.endswith(".npy"):
+            return mutate_npy(file.name, file.content, rng)
+        return mutate_zip(file.content, rng, self._inner)
 
     def _inner(self, name: str, content: bytes, rng: random.Random) -> bytes:
         array = np.lib.format.read_array(io.BytesIO(content))
@@ -247,17 +257,15 @@ class Arrays(Kind):
         np.lib.format.write_array(out, np.array(text))
         return out.getvalue()
 
-    def read(self, work: Path, mutant: Mutant, number: int) -> None:
+    def _read(self, work: Path, file: File) -> None:
         from cepscope.atomic import load_npz
         from cepscope.corpora.shards import read_shard
         from cepscope.features import load_scaling
         from cepscope.maximize.patterns import Patterns
         from cepscope.maximize.views import Views
 
-        name, content = mutant
-        path = work / name
-        path.write_bytes(content)
-        if name in ("hello.npz", "plain.npy") or (name == "patterns.npz" and number % 4 == 0):
+        name, path = file.name, file.put(work)
+        if name in ("hello.npz", "plain.npy") or (name == "patterns.npz" and file.number % 4 == 0):
             out = work / "out"
             words = ["invert", str(path), "--out", str(out), "--method", "fast"]
             if name == "plain.npy":
@@ -280,7 +288,7 @@ class Arrays(Kind):
 class Manifest(Kind):
     """The list of a run's features, read by `Patches.load`."""
 
-    def make(self) -> list[Mutant]:
+    def _make(self) -> list[File]:
         import warnings
 
         from cepscope.corpora import extract, load_corpus
@@ -296,16 +304,16 @@ class Manifest(Kind):
             extract(
                 load_corpus(corpus), MfccSpec(sr=8000, n_mfcc=13, floor=1e-5), frames=16, out=self.home / "features"
             )
-        return [("manifest.json", (self.home / "features" / "manifest.json").read_bytes())]
+        return [File("manifest.json", (self.home / "features" / "manifest.json").read_bytes())]
 
-    def broken(self, name: str, content: bytes, rng: random.Random) -> bytes:
-        return mutate_json(content, rng)
+    def _broken(self, file: File, rng: random.Random) -> bytes:
+        return mutate_json(file.content, rng)
 
-    def read(self, work: Path, mutant: Mutant, number: int) -> None:
+    def _read(self, work: Path, file: File) -> None:
         from cepscope.corpora import Patches
 
         shutil.copytree(self.home / "features", work, dirs_exist_ok=True)
-        (work / mutant[0]).write_bytes(mutant[1])
+        file.put(work)
         found = Patches.load(work)
         require(np.isfinite(found.train.x).all(), "NaN in patches")
 
@@ -313,33 +321,33 @@ class Manifest(Kind):
 class Settings(Kind):
     """Settings, read by `load_config`."""
 
-    def make(self) -> list[Mutant]:
+    def _make(self) -> list[File]:
         from cepscope.config import RunConfig, to_toml
 
-        return [("run.toml", to_toml(RunConfig()).encode())]
+        return [File("run.toml", to_toml(RunConfig()).encode())]
 
-    def read(self, work: Path, mutant: Mutant, number: int) -> None:
+    def _read(self, work: Path, file: File) -> None:
         from cepscope.config import load_config
 
-        (work / mutant[0]).write_bytes(mutant[1])
-        config = load_config(work / mutant[0], environment={})
+        file.put(work)
+        config = load_config(work / file.name, environment={})
         config.features.spec(config.features.sr or 16000)
 
 
 class Record(Kind):
     """What a run recorded of itself, read by its ledger: nothing outside the run may be touched."""
 
-    def make(self) -> list[Mutant]:
+    def _make(self) -> list[File]:
         stage = {"fingerprint": "x", "outputs": {"patterns/a.txt": "0" * 64}, "inputs": {}, "settings": {}, "seed": 0}
-        return [("run.json", json.dumps({"stages": {"maximize": stage, "train": stage}, "versions": {}}).encode())]
+        return [File("run.json", json.dumps({"stages": {"maximize": stage, "train": stage}, "versions": {}}).encode())]
 
-    def broken(self, name: str, content: bytes, rng: random.Random) -> bytes:
-        return mutate_json(content, rng)
+    def _broken(self, file: File, rng: random.Random) -> bytes:
+        return mutate_json(file.content, rng)
 
-    def read(self, work: Path, mutant: Mutant, number: int) -> None:
+    def _read(self, work: Path, file: File) -> None:
         from cepscope.pipeline.ledger import Ledger
 
-        (work / mutant[0]).write_bytes(mutant[1])
+        file.put(work)
         ledger = Ledger(work)
         for stage in ("maximize", "train"):
             ledger.is_current(stage, "x")
@@ -349,7 +357,7 @@ class Record(Kind):
 class Archive(Kind):
     """Archives, read by `fetch`."""
 
-    def make(self) -> list[Mutant]:
+    def _make(self) -> list[File]:
         found = []
         content = bytes(range(256)) * 20
         for suffix, mode in ((".tar", "w"), (".tar.gz", "w:gz"), (".tar.bz2", "w:bz2"), (".tar.xz", "w:xz")):
@@ -359,34 +367,34 @@ class Archive(Kind):
                     info = tarfile.TarInfo(name)
                     info.size = len(content)
                     tape.addfile(info, io.BytesIO(content))
-            found.append((f"a{suffix}", out.getvalue()))
+            found.append(File(f"a{suffix}", out.getvalue()))
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
             packed.writestr("top/a.wav", content)
             packed.writestr("top/b.wav", content)
-        return [*found, ("a.zip", out.getvalue())]
+        return [*found, File("a.zip", out.getvalue())]
 
-    def broken(self, name: str, content: bytes, rng: random.Random) -> bytes:
-        if name == "a.zip":
-            return mutate_zip(content, rng, lambda _, data, rng: mutate_bytes(data, rng))
-        return mutate_bytes(content, rng)
+    def _broken(self, file: File, rng: random.Random) -> bytes:
+        if file.name == "a.zip":
+            return mutate_zip(file.content, rng, lambda _, data, rng: mutate_bytes(data, rng))
+        return mutate_bytes(file.content, rng)
 
-    def read(self, work: Path, mutant: Mutant, number: int) -> None:
+    def _read(self, work: Path, file: File) -> None:
         from cepscope.corpora.archives import unpack
 
-        (work / mutant[0]).write_bytes(mutant[1])
+        file.put(work)
         (work / "in" / "side").mkdir(parents=True)
         try:
-            unpack(work / mutant[0], work / "in" / "side", most=1_000_000)
+            unpack(work / file.name, work / "in" / "side", most=1_000_000)
         finally:
-            require(sorted(path.name for path in work.iterdir()) == sorted([mutant[0], "in"]), "a file outside")
+            require(sorted(path.name for path in work.iterdir()) == sorted([file.name, "in"]), "a file outside")
             require([path.name for path in (work / "in").iterdir()] == ["side"], "a file outside")
 
 
 class Network(Kind):
     """Networks, read by `load_model`."""
 
-    def make(self) -> list[Mutant]:
+    def _make(self) -> list[File]:
         import cepscope as cs
         from cepscope.models.backend import keras
 
@@ -398,23 +406,23 @@ class Network(Kind):
         cs.build_cdbn((13, 16, 1), ("a", "b"), filters=(3, 4), kernel_sizes=((3, 3), (3, 3)), seed=0).save(
             self.home / "cdbn.keras"
         )
-        return [(path.name, path.read_bytes()) for path in sorted(self.home.iterdir())]
+        return [File(path.name, path.read_bytes()) for path in sorted(self.home.iterdir())]
 
-    def broken(self, name: str, content: bytes, rng: random.Random) -> bytes:
-        if name.endswith(".h5"):
-            return mutate_bytes(content, rng)
-        return mutate_zip(content, rng, self._inner)
+    def _broken(self, file: File, rng: random.Random) -> bytes:
+        if file.name.endswith(".h5"):
+            return mutate_bytes(file.content, rng)
+        return mutate_zip(file.content, rng, self._inner)
 
     def _inner(self, name: str, content: bytes, rng: random.Random) -> bytes:
         return mutate_json(content, rng) if name.endswith(".json") else mutate_bytes(content, rng)
 
-    def read(self, work: Path, mutant: Mutant, number: int) -> None:
+    def _read(self, work: Path, file: File) -> None:
         from cepscope.models.backend import keras
         from cepscope.models.loading import load_model
 
-        (work / mutant[0]).write_bytes(mutant[1])
+        file.put(work)
         try:
-            load_model(work / mutant[0], compiled=False)
+            load_model(work / file.name, compiled=False)
         finally:
             keras.backend.clear_session()
 

@@ -30,7 +30,7 @@ from cepscope.corpora.stretches import read_stretch, sound_rate
 from cepscope.corpora.survey import measure_clip
 from cepscope.errors import CepscopeError, CorruptArtifactError, DataError
 
-MUTANTS = {"sound": 120, "labels": 60, "lists": 40, "arrays": 60, "manifest": 40, "settings": 40, "archive": 60}
+MUTANTS = {"sound": 100, "labels": 60, "lists": 40, "arrays": 60, "manifest": 40, "settings": 40, "archive": 60}
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +48,9 @@ def test_broken_files_are_read_or_refused_in_one_line(kind: str, fuzz: ModuleTyp
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of NumPy, over values near the end of float32
         for whole in made.wholes:
-            assert fuzz.feed(made, tmp_path, whole, 0) == ("fine", "")
+            assert fuzz.feed(made, tmp_path, whole) == ("fine", "")
         found = {
-            number: fuzz.feed(made, tmp_path, made.mutant(random.Random(f"7/{kind}/{number}")), number)
+            number: fuzz.feed(made, tmp_path, made.mutant(random.Random(f"7/{kind}/{number}"), number))
             for number in range(MUTANTS[kind])
         }
     assert {number: why for number, why in found.items() if why[0] not in ("fine", "refused")} == {}
@@ -59,18 +59,18 @@ def test_broken_files_are_read_or_refused_in_one_line(kind: str, fuzz: ModuleTyp
 
 def test_the_same_seed_breaks_a_file_in_the_same_way(fuzz: ModuleType, tmp_path: Path) -> None:
     made = fuzz.KINDS["settings"](tmp_path)
-    assert made.mutant(random.Random("1")) == made.mutant(random.Random("1")) != made.mutant(random.Random("2"))
+    one, again, other = (made.mutant(random.Random(seed), 0) for seed in "112")
+    assert one == again != other
 
 
 def test_what_must_not_come_of_a_file_is_counted_as_a_failure(fuzz: ModuleType, tmp_path: Path) -> None:
     class Bad(fuzz.KINDS["settings"]):
-        def read(self, work: Path, mutant: Any, number: int) -> None:
-            raise {0: KeyError("x"), 1: DataError("two\nlines"), 2: fuzz.Failed("NaN"), 3: DataError("one")}[number]
+        def _read(self, work: Path, file: Any) -> None:
+            raise (KeyError("x"), DataError("two\nlines"), fuzz.Failed("NaN"), DataError("one"))[file.number]
 
     made = Bad(tmp_path)
-    assert [fuzz.feed(made, tmp_path, made.wholes[0], i)[0] for i in range(4)] == [
-        *("exception", "lines", "result", "refused")
-    ]
+    outcomes = [fuzz.feed(made, tmp_path, fuzz.File("a", b"", number))[0] for number in range(4)]
+    assert outcomes == ["exception", "lines", "result", "refused"]
 
 
 # arrays
@@ -153,7 +153,7 @@ def test_what_zipfile_can_not_open_is_one_line(flag: str, tmp_path: Path) -> Non
     at = content.rindex(b"PK\x01\x02")
     content[at + (8 if flag == "encrypted" else 10)] |= 1 if flag == "encrypted" else 0x60
     path.write_bytes(content)
-    with pytest.raises(CorruptArtifactError, match="encrypted|compression"):
+    with pytest.raises(CorruptArtifactError, match=r"encrypted|compression"):
         load_npz(path)
 
 
@@ -247,7 +247,7 @@ def test_a_stretch_may_begin_beyond_any_file(kind: str, tmp_path: Path) -> None:
 
 
 @settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.binary(max_size=200), st.sampled_from(["wav", "flac", "ogg", "mp3", "npz"]), st.booleans())
+@given(st.binary(max_size=200), st.sampled_from(["wav", "flac", "ogg", "mp3"]), st.booleans())
 def test_any_bytes_are_a_sound_or_one_line(tmp_path: Path, content: bytes, kind: str, headed: bool) -> None:
     head = {
         "wav": b"RIFF\xff\xff\xff\x7fWAVEfmt ",
