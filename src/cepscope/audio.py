@@ -121,7 +121,7 @@ def resample(y: npt.ArrayLike, orig_sr: int, target_sr: int) -> FloatArray:
     Raises
     ------
     DataError
-        `y` is empty or holds NaN or Inf.
+        `y` is empty, holds NaN or Inf, or is so loud that the result would.
     ParameterError
         A rate is not a positive integer.
     """
@@ -133,6 +133,8 @@ def resample(y: npt.ArrayLike, orig_sr: int, target_sr: int) -> FloatArray:
     import librosa
 
     resampled = librosa.resample(audio, orig_sr=orig_sr, target_sr=target_sr, res_type="soxr_hq")
+    if not np.isfinite(resampled).all():  # sums of samples near the end of float32
+        raise DataError(f"audio must be lower to be resampled. Received: a peak of {np.abs(audio).max():.3g}")
     return np.asarray(resampled, dtype=np.float32)
 
 
