@@ -23,14 +23,15 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cepscope.corpora import extract, load_corpus
+from cepscope.audio import read_audio
+from cepscope.corpora import extract, load_corpus, recordings
 from cepscope.corpora.archives import unpack
 from cepscope.corpora.description import describe
 from cepscope.corpora.layouts import rows
 from cepscope.corpora.layouts.rows import Folder
 from cepscope.corpora.layouts.textgrid import read_textgrid
 from cepscope.errors import CepscopeError, CepscopeWarning, CorruptArtifactError, DataError
-from cepscope.features import MfccSpec
+from cepscope.features import MfccSpec, mfcc
 
 Maker = Callable[..., Path]
 SPEC = MfccSpec(sr=8000, n_mfcc=13, floor=1e-5)
@@ -320,7 +321,11 @@ def test_three_hours_of_sound_cost_the_memory_of_minutes(tmp_path: Path) -> None
             for minute in range(180):
                 file.write(np.roll(block, 17 * minute, axis=0))
     assert (tmp_path / "c" / "a" / "long.wav").stat().st_size > 690_000_000
-    for arguments in (("describe", tmp_path / "c", "--json"), ("extract", tmp_path / "c", "--out", tmp_path / "run")):
+    for arguments in (
+        ("describe", tmp_path / "c", "--json"),
+        ("extract", tmp_path / "c", "--out", tmp_path / "run"),
+        ("extract", tmp_path / "c" / "a" / "long.wav", "--out", tmp_path / "x.npz"),
+    ):
         done, _, peak = measured(*arguments)
         assert done.returncode == 0, done.stderr
         assert peak < 500, f"{arguments[0]} took {peak:.0f} MB"
@@ -339,3 +344,20 @@ def test_a_hundred_thousand_files(tmp_path: Path, digits: Any) -> None:
     seconds = time.perf_counter() - started
     assert len(corpus.clips) == 100_000
     assert seconds < 60
+
+
+@pytest.mark.parametrize("own", [8000, 22050])
+def test_a_file_by_blocks_has_the_mfcc_of_the_whole(own: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    y = 0.3 + 0.1 * np.random.default_rng(0).standard_normal(5 * own)
+    soundfile.write(tmp_path / "a.wav", y, own, subtype="PCM_16")
+    spec = MfccSpec(sr=8000, top_db=60.0)
+    whole = recordings.file_mfcc(tmp_path / "a.wav", spec)
+    np.testing.assert_array_equal(whole, mfcc(read_audio(tmp_path / "a.wav", sr=8000)[0], spec))
+    for name, value in (("LONGEST", 1.0), ("_BLOCK", 1), ("_FRAMES", 100)):
+        monkeypatch.setattr(recordings, name, value)
+    by_blocks = recordings.file_mfcc(tmp_path / "a.wav", spec)
+    assert by_blocks.shape == whole.shape
+    np.testing.assert_allclose(by_blocks, whole, atol=2e-2)  # of values about 100
+    soundfile.write(tmp_path / "a.wav", np.r_[y, np.nan], own, subtype="FLOAT")
+    with pytest.raises(DataError, match=r"a\.wav holds NaN or Inf"):
+        recordings.file_mfcc(tmp_path / "a.wav", spec)

@@ -24,9 +24,9 @@ def extract_files(files: list[Path], features: Any, out: Path | None) -> Path:
     import numpy as np
 
     from cepscope.atomic import save_npz
-    from cepscope.audio import read_audio
+    from cepscope.corpora.recordings import file_mfcc
+    from cepscope.corpora.stretches import sound_rate
     from cepscope.errors import ParameterError
-    from cepscope.features import mfcc
 
     target = out or unused(files[0].with_suffix(".npz"))
     if target.suffix != ".npz":
@@ -34,16 +34,12 @@ def extract_files(files: list[Path], features: Any, out: Path | None) -> Path:
     arrays: dict[str, Any] = {}
     spec = None
     for file in files:
-        audio, rate = read_audio(file)
-        if spec is None:
-            spec = features.spec(rate)
-        if rate != spec.sr:
-            audio, _ = read_audio(file, sr=spec.sr)
+        spec = spec or features.spec(sound_rate(file))
         name, count = file.stem, 1
         while name in arrays or name in RESERVED:
             count += 1
             name = f"{file.stem}-{count}"
-        arrays[name] = mfcc(audio, spec)
+        arrays[name] = file_mfcc(file, spec)
     assert spec is not None  # noqa: S101 (there is at least one file)
     save_npz(target, **arrays, spec=np.array(json.dumps(spec.to_dict())))
     return target
