@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
+import subprocess
+import sys
 import tracemalloc
 import warnings
 import zipfile
@@ -282,6 +285,19 @@ def test_a_sound_of_any_name_is_extracted_and_inverted(cepscope: Any, name: str,
     assert cepscope("extract", "--out", "y.npz", "--", f"bad/{name}") == 1
     assert len(cepscope.err.splitlines()) == 1
     assert not (tmp_path / "y.npz").exists()
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    name = os.fsencode(tmp_path / "in") + b"/caf\xe9.wav"
+    wav(tmp_path / "a.wav").rename(os.fsdecode(name))
+    for words in (["extract"], ["invert", "--compare", "--out", str(tmp_path / "out")]):
+        done = subprocess.run([sys.executable, "-m", "cepscope", *words, name], capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert b"Traceback" not in done.stderr
+    assert list(load_npz(os.fsdecode(name.replace(b".wav", b".npz")))) == ["caf?", "spec"]
+    (page,) = (tmp_path / "out").glob("*.html")
+    assert "caf?.wav" in page.read_text("utf-8")
 
 
 def test_a_file_name_gives_the_terminal_no_commands(cepscope: Any, tmp_path: Path) -> None:

@@ -113,8 +113,11 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], content: str) -> None:
-    """Write text as UTF-8 with its line ends as they are, whole or not at all; errors as `write_bytes`."""
-    write_bytes(path, content.encode("utf-8"))
+    """Write text as UTF-8 with its line ends as they are, whole or not at all; errors as `write_bytes`.
+
+    What UTF-8 can't hold, bytes of file names that were no text, becomes a question mark.
+    """
+    write_bytes(path, content.encode("utf-8", "replace"))
 
 
 def save_npz(path: str | os.PathLike[str], **arrays: npt.ArrayLike) -> None:

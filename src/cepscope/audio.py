@@ -80,7 +80,7 @@ def _read(path: Path) -> tuple[FloatArray, int]:
     blocks = []
     try:
         with (
-            soundfile.SoundFile(path) as file,
+            soundfile.SoundFile(os.fsencode(path)) as file,
             np.errstate(over="ignore", invalid="ignore"),
         ):  # overflow gives Inf, refused above
             own_sr = checked_rate(path, int(file.samplerate))

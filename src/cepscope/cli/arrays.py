@@ -35,10 +35,11 @@ def extract_files(files: list[Path], features: Any, out: Path | None) -> Path:
     spec = None
     for file in files:
         spec = spec or features.spec(sound_rate(file))
-        name, count = file.stem, 1
+        stem = file.stem.encode("utf-8", "replace").decode()  # Linux takes any bytes for a name, an npz does not
+        name, count = stem, 1
         while name in arrays or name in RESERVED:
             count += 1
-            name = f"{file.stem}-{count}"
+            name = f"{stem}-{count}"
         arrays[name] = file_mfcc(file, spec)
     assert spec is not None  # noqa: S101 (there is at least one file)
     save_npz(target, **arrays, spec=np.array(json.dumps(spec.to_dict())))

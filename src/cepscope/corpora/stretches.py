@@ -120,7 +120,7 @@ def open_sound(path: Path) -> Iterator[soundfile.SoundFile]:
         what = "is a folder, expected a sound file" if path.is_dir() else "does not exist; check the path"
         raise DataError(f"{path} {what}")
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             checked_rate(path, int(file.samplerate))
             yield file
     except (soundfile.SoundFileError, RuntimeError, OSError, MemoryError, TypeError) as error:
