@@ -32,6 +32,8 @@ from cepscope.corpora.shards import Shard, read_shard, write_shard
 from cepscope.corpora.stretches import read_stretch, sound_rate
 from cepscope.corpora.survey import measure_clip
 from cepscope.errors import CepscopeError, CorruptArtifactError, DataError
+from cepscope.features import MfccSpec
+from cepscope.maximize.patterns import Patterns
 
 MUTANTS = {"sound": 100, "labels": 60, "lists": 40, "arrays": 60, "manifest": 40, "settings": 40, "archive": 60}
 
@@ -175,6 +177,36 @@ def test_any_change_of_a_shard_is_noticed_or_harmless(tmp_path: Path, data: st.D
         return
     np.testing.assert_array_equal(found.mfcc, C)  # zip's checksums leave nothing else
     assert found.problems == ("", "bad")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"objectives": '[{"terms": [{"layer": "crbm1", "index": 0, "weight": 1}]}]'}, "'kind'"),
+        ({"objectives": '[{"terms": []}]'}, ""),
+        ({"objectives": "[5]"}, "subscriptable"),
+        ({"objectives": "[" * 5000}, "recursion"),
+        ({"spec": "[]"}, "list"),
+        ({"spec": '{"sr": 1e999}'}, "sr must be"),
+        ({"x": np.zeros((2, 13, 8, 1), np.float32)}, r"x is float32 of shape \(2, 13, 8, 1\), for 1 units"),
+        ({"mfcc": np.zeros((1, 13, 8), np.int64)}, "mfcc is int64"),
+        ({"activation": np.float32(1)}, "len"),
+        ({"units": np.array(["crbm1:x"]), "objectives": "[]"}, "invalid literal"),
+    ],
+    ids=str,
+)
+def test_patterns_of_a_stranger(change: dict[str, Any], says: str, tmp_path: Path) -> None:
+    terms = [{"kind": "Unit", "layer": "crbm1", "index": 0, "weight": 1.0}]
+    C = np.ones((1, 13, 8), np.float32)
+    spec = MfccSpec(sr=8000, n_mfcc=13)
+    Patterns(("crbm1:0",), C[..., None], C, spec, C[:, 0, 0], C[0], objectives=({"terms": terms},)).save(
+        tmp_path / "a.npz"
+    )
+    assert Patterns.load(tmp_path / "a.npz").layers == ("crbm1",)
+    save_npz(tmp_path / "b.npz", **{**load_npz(tmp_path / "a.npz"), **change})
+    with pytest.raises(CorruptArtifactError, match=rf"b\.npz can't be read as patterns \(.*{says}") as caught:
+        Patterns.load(tmp_path / "b.npz")
+    assert "\n" not in str(caught.value)
 
 
 # sounds
