@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import lzma
+import math
 import os
 import secrets
+import struct
+import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +28,13 @@ import numpy.typing as npt
 from cepscope.errors import CorruptArtifactError, DataError, ParameterError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room, none left of one's quota, more than a file may be
+MOST = 4 << 30  # bytes of arrays in one file: far above what a corpus's shard or a network's state has
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+# what Python's zipfile and NumPy raise over damaged files; NotImplementedError and RecursionError are RuntimeErrors
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError, SyntaxError),
+    *(ValueError, KeyError, AttributeError, TypeError, OSError, EOFError, RuntimeError, OverflowError, MemoryError),
+)
 
 
 @contextmanager
@@ -101,8 +113,11 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], content: str) -> None:
-    """Write text as UTF-8 with its line ends as they are, whole or not at all; errors as `write_bytes`."""
-    write_bytes(path, content.encode("utf-8"))
+    """Write text as UTF-8 with its line ends as they are, whole or not at all; errors as `write_bytes`.
+
+    What UTF-8 can't hold, bytes of file names that were no text, becomes a question mark.
+    """
+    write_bytes(path, content.encode("utf-8", "replace"))
 
 
 def save_npz(path: str | os.PathLike[str], **arrays: npt.ArrayLike) -> None:
@@ -132,29 +147,70 @@ def save_npz(path: str | os.PathLike[str], **arrays: npt.ArrayLike) -> None:
         np.savez_compressed(file, **plain)  # type: ignore[arg-type]  # the stub takes a name for allow_pickle
 
 
-def load_npz(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
-    """Read every array of an npz; nothing is unpickled.
+def load_npz(path: str | os.PathLike[str], *, most: int = MOST) -> dict[str, npt.NDArray[Any]]:
+    """Read every array of an npz; nothing is unpickled, and nothing is read that says it is larger than it is.
+
+    Parameters
+    ----------
+    path
+        The file.
+    most
+        Bytes that all arrays may have together, by what the file says; looked at before any is read.
 
     Raises
     ------
     CorruptArtifactError
-        The file is missing, damaged or is something else.
+        The file is missing, damaged, too large, or is something else.
     """
+    with _one_line(path, "arrays"), Path(path).open("rb") as file, zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        if (size := sum(member.file_size for member in members)) > most:
+            raise ValueError(f"{size} bytes of arrays, expected at most {most}")
+        return {member.filename.removesuffix(".npy"): _read_member(archive, member) for member in members}
+
+
+def load_npy(path: str | os.PathLike[str], *, most: int = MOST) -> npt.NDArray[Any]:
+    """Read the array of an npy; otherwise as `load_npz`."""
+    with _one_line(path, "an array"), Path(path).open("rb") as file:
+        if (size := os.fstat(file.fileno()).st_size) > most:
+            raise ValueError(f"{size} bytes, expected at most {most}")
+        _check_size(file, size)
+        file.seek(0)
+        array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+        return array
+
+
+@contextmanager
+def _one_line(path: str | os.PathLike[str], what: str) -> Iterator[None]:
     try:
-        # an own file, because np.load leaves its own open on error
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as data:
-            return {name: data[name] for name in data.files}
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        ValueError,
-        KeyError,
-        AttributeError,
-        TypeError,
-        OSError,
-        EOFError,
-    ) as error:
-        raise CorruptArtifactError(f"{path} can't be read as arrays ({error}); run its stage again") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy's, of headers that Python 2 wrote
+            yield
+    except _BROKEN as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise CorruptArtifactError(f"{path} can't be read as {what} ({reason}); run its stage again") from error
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
+    with archive.open(member) as file:
+        _check_size(file, member.file_size)
+    with archive.open(member) as file:
+        array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+        return array
+
+
+def _check_size(file: IO[bytes], size: int) -> None:
+    """Raise ValueError unless an npy says of itself that it has `size` bytes: memory is claimed by what it says."""
+    version = np.lib.format.read_magic(file)
+    if version not in _HEADERS:
+        raise ValueError(f"npy version {version}, expected 1.0 or 2.0")
+    shape, _, dtype = _HEADERS[version](file)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which are never unpickled")
+    if not dtype.itemsize or min(shape, default=0) < 0:
+        raise ValueError(f"an array of {dtype} and shape {shape}")
+    if (claimed := file.tell() + math.prod(shape) * dtype.itemsize) != size:
+        raise ValueError(f"an array of {claimed} bytes in {size}")
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

@@ -21,7 +21,11 @@ from cepscope.errors import DataError, ParameterError
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 
-_BLOCK = 1 << 20  # sample frames read at a time: a header that lies about the length can't claim all memory
+RATES = (
+    100,
+    10_000_000,
+)  # Hz, of files; a header that says less or more is damaged, and resampling would take for ever
+_BLOCK = 1 << 20  # samples read at a time: a header that lies about length or channels can't claim all memory
 _FULL_SCALE = 32767  # of 16-bit PCM, the same on both sides of zero
 _LOUDNESS_BLOCK = 0.4  # seconds, of BS.1770-4's gating
 _LOUDNESS_RATE = 4000  # Hz; below about 3400 the shelf of K-weighting lies beyond half the rate
@@ -76,19 +80,27 @@ def _read(path: Path) -> tuple[FloatArray, int]:
     blocks = []
     try:
         with (
-            soundfile.SoundFile(path) as file,
-            np.errstate(over="ignore"),
+            soundfile.SoundFile(os.fsencode(path)) as file,
+            np.errstate(over="ignore", invalid="ignore"),
         ):  # overflow gives Inf, refused above
-            while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+            own_sr = checked_rate(path, int(file.samplerate))
+            while len(block := file.read(max(1, _BLOCK // file.channels), dtype="float32", always_2d=True)):
                 blocks.append(block.mean(axis=1))  # (frames, channels) to (frames,)
-            own_sr = int(file.samplerate)
-    except (soundfile.SoundFileError, RuntimeError, OSError, MemoryError) as error:
+    except (soundfile.SoundFileError, RuntimeError, OSError, MemoryError, TypeError) as error:
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".").splitlines()
         raise DataError(
             f"{path} is not a readable sound file ({reason[0] if reason else type(error).__name__}); "
             "expected WAV, FLAC, Ogg or MP3"
         ) from error
     return np.concatenate([np.zeros(0, np.float32), *blocks]), own_sr
+
+
+def checked_rate(path: Path, sr: int) -> int:
+    """Return a file's rate; DataError when no recorder writes such a one."""
+    low, high = RATES
+    if not low <= sr <= high:
+        raise DataError(f"{path} says that its rate is {sr} Hz, expected {low} to {high} Hz; export it again")
+    return sr
 
 
 def resample(y: npt.ArrayLike, orig_sr: int, target_sr: int) -> FloatArray:
@@ -109,7 +121,7 @@ def resample(y: npt.ArrayLike, orig_sr: int, target_sr: int) -> FloatArray:
     Raises
     ------
     DataError
-        `y` is empty or holds NaN or Inf.
+        `y` is empty, holds NaN or Inf, or is so loud that the result would.
     ParameterError
         A rate is not a positive integer.
     """
@@ -121,6 +133,8 @@ def resample(y: npt.ArrayLike, orig_sr: int, target_sr: int) -> FloatArray:
     import librosa
 
     resampled = librosa.resample(audio, orig_sr=orig_sr, target_sr=target_sr, res_type="soxr_hq")
+    if not np.isfinite(resampled).all():  # sums of samples near the end of float32
+        raise DataError(f"audio must be lower to be resampled. Received: a peak of {np.abs(audio).max():.3g}")
     return np.asarray(resampled, dtype=np.float32)
 
 
@@ -312,7 +326,7 @@ def write_wav(path: str | os.PathLike[str], y: npt.ArrayLike, sr: int) -> None:
 
 def _checked(y: npt.ArrayLike) -> FloatArray:
     """Return audio (..., samples) as float32; DataError unless it has samples and all are finite."""
-    with np.errstate(over="ignore"):  # float64 above float32's range becomes Inf and is refused
+    with np.errstate(over="ignore", invalid="ignore"):  # float64 above float32's range becomes Inf and is refused
         audio = np.asarray(y, dtype=np.float32)
     if audio.ndim == 0 or not audio.shape[-1]:
         raise DataError(f"audio needs at least one sample on its last axis. Received: shape {audio.shape}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
@@ -37,6 +38,8 @@ def _main(arguments: list[str] | None) -> int:
     console.settings = console.Settings(debug=bool(os.environ.get("CEPSCOPE_DEBUG")))
     codes = ((signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED))
     before = {number: signal.signal(number, _stopper(code)) for number, code in codes}
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files come out as the bytes that they are
     words = _common_first(sys.argv[1:] if arguments is None else arguments)
     try:
         with warnings.catch_warnings():

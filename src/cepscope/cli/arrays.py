@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import zipfile
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,9 +24,9 @@ def extract_files(files: list[Path], features: Any, out: Path | None) -> Path:
     import numpy as np
 
     from cepscope.atomic import save_npz
-    from cepscope.audio import read_audio
+    from cepscope.corpora.recordings import file_mfcc
+    from cepscope.corpora.stretches import sound_rate
     from cepscope.errors import ParameterError
-    from cepscope.features import mfcc
 
     target = out or unused(files[0].with_suffix(".npz"))
     if target.suffix != ".npz":
@@ -35,16 +34,13 @@ def extract_files(files: list[Path], features: Any, out: Path | None) -> Path:
     arrays: dict[str, Any] = {}
     spec = None
     for file in files:
-        audio, rate = read_audio(file)
-        if spec is None:
-            spec = features.spec(rate)
-        if rate != spec.sr:
-            audio, _ = read_audio(file, sr=spec.sr)
-        name, count = file.stem, 1
+        spec = spec or features.spec(sound_rate(file))
+        stem = file.stem.encode("utf-8", "replace").decode()  # Linux takes any bytes for a name, an npz does not
+        name, count = stem, 1
         while name in arrays or name in RESERVED:
             count += 1
-            name = f"{file.stem}-{count}"
-        arrays[name] = mfcc(audio, spec)
+            name = f"{stem}-{count}"
+        arrays[name] = file_mfcc(file, spec)
     assert spec is not None  # noqa: S101 (there is at least one file)
     save_npz(target, **arrays, spec=np.array(json.dumps(spec.to_dict())))
     return target
@@ -107,24 +103,21 @@ def _lengthened(target: Target, seconds: float, fill: Way) -> Target:
 
 
 def _read_arrays(source: Path) -> tuple[dict[str, Any], MfccSpec | None]:
-    import numpy as np
-
-    from cepscope.errors import DataError
+    from cepscope.atomic import load_npy, load_npz
+    from cepscope.errors import CorruptArtifactError, DataError
     from cepscope.features import MfccSpec
 
     try:
-        with source.open("rb") as file:  # an own one, because np.load leaves its open on error
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return {source.stem: loaded}, None
-            arrays = {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{source} can't be read as arrays of numbers: {error}") from error
+        if not zipfile.is_zipfile(source):
+            return {source.stem: load_npy(source)}, None
+        arrays = load_npz(source)
+    except CorruptArtifactError as error:
+        raise DataError(f"{source} can't be read as arrays of numbers: {error.__cause__}") from error
     spec = None
     if "spec" in arrays:
         try:
             spec = MfccSpec.from_dict(json.loads(str(arrays.pop("spec"))))
-        except ValueError as error:  # JSON's
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"spec in {source} is no front end that cepscope wrote: {error}") from error
     if "mfcc" in arrays and arrays.keys() & {"units", "problems"}:  # patterns or features of a run
         arrays = {"mfcc": arrays["mfcc"]}

@@ -28,15 +28,26 @@ class Settings:
 settings = Settings()
 
 
+def plain(text: str) -> str:
+    r"""Return a text in which nothing is left that a terminal would obey: names of files may hold its commands.
+
+    Examples
+    --------
+    >>> print(plain("a\x1b[2J.wav"))
+    a\x1b[2J.wav
+    """
+    return "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text)
+
+
 def say(text: str) -> None:
     """Print a message on stderr, unless told to be quiet."""
     if not settings.quiet:
-        print(text, file=sys.stderr)  # noqa: T201
+        print(plain(text), file=sys.stderr)  # noqa: T201
 
 
 def complain(text: str) -> None:
     """Print a warning or an error on stderr, in one line."""
-    print("cepscope: " + " ".join(text.split()), file=sys.stderr)  # noqa: T201
+    print("cepscope: " + plain(" ".join(text.split())), file=sys.stderr)  # noqa: T201
 
 
 def warn(message: Any, category: type[Warning], *_rest: Any, **_more: Any) -> None:

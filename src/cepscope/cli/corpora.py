@@ -79,7 +79,7 @@ def describe(
         typer.echo(json.dumps(description.to_dict(), ensure_ascii=False))
         return
     for line in _lines(description.to_dict()):
-        typer.echo(line)
+        typer.echo(console.plain(" ".join(line.split("\n"))))
 
 
 def _write(description: Description, folder: Path) -> list[Path]:

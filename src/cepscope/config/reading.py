@@ -18,11 +18,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from cepscope.config.schema import BUILT_IN, RunConfig
-from cepscope.corpora.known import KNOWN
+from cepscope.corpora.known import KNOWN, expanded
 from cepscope.errors import CepscopeError, DataError, ParameterError
 from cepscope.features import MfccSpec
 
 PREFIX = "CEPSCOPE_"
+MOST_BYTES = 1 << 15  # of a file of settings: a run's own has some 5 kB
+MOST_DEEP = 8  # tables in one another
+_SHOWN = 80  # characters of a wrong value
 PATHS = {  # settings that are paths, and values of them that are none
     "corpus": ("", BUILT_IN),
     "model.file": ("",),
@@ -109,7 +112,7 @@ def parse_set(text: str) -> tuple[str, Any]:
 def _toml_value(name: str, text: str) -> Any:
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # not TOML, or a number of thousands of digits, or lists in lists in ...
         return text
     value = parsed["value"]
     if len(parsed) > 1 or isinstance(value, dict):  # more than one value was smuggled in, or a table
@@ -120,10 +123,20 @@ def _toml_value(name: str, text: str) -> Any:
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        size, text = path.stat().st_size, ""
+        if size <= MOST_BYTES:
+            text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DataError(f"can't read the settings {path} ({(error.strerror or 'unreadable').lower()})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ParameterError(f"{path} is not TOML: {error}") from error
+    if size > MOST_BYTES:
+        raise ParameterError(f"{path} must be settings of at most {MOST_BYTES} bytes. Received: {size} bytes")
+    try:
+        tables = tomllib.loads(text)
+    except RecursionError:
+        raise ParameterError(f"{path} nests deeper than any setting does; write a setting as section.name") from None
+    except ValueError as error:  # of TOML, or a number of thousands of digits
         raise ParameterError(f"{path} is not TOML: {str(error).splitlines()[0]}") from error
     values = {_known(name, where=f"{path}: "): value for name, value in _flat(tables)}
     return _absolute(values, path.absolute().parent)
@@ -132,7 +145,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 def _absolute(values: dict[str, Any], start: Path) -> dict[str, Any]:
     """Return values whose paths are found from anywhere; leave what is no path to the check."""
     return {
-        name: os.path.normpath(start / Path(value).expanduser()) if _is_path(name, value, start) else value
+        name: os.path.normpath(start / expanded(value)) if _is_path(name, value, start) else value
         for name, value in values.items()
     }
 
@@ -162,9 +175,14 @@ def _known(name: str, *, where: str) -> str:
     names = setting_names()
     if name in names:
         return name
+    name = _short(name)
     if name in _SECTIONS:
         raise ParameterError(f"{where}{name!r} is a section; name a setting in it, as in {_first_in(name)}")
     raise ParameterError(f"{where}there is no setting {name!r}; nearest: {_nearest(name, names)}")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _first_in(section: str) -> str:
@@ -184,7 +202,7 @@ def _nearest(name: str, names: list[str]) -> str:
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
     for name, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and prefix.count(".") < MOST_DEEP:  # what lies deeper is no setting anyway
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
@@ -239,7 +257,7 @@ def _one_line(error: ValidationError) -> str:
     where = f" (entry {'.'.join(entry)})" if entry else ""
     more = {str(p["loc"][:2]) for p in problems} - {str(first["loc"][:2])}
     also = f"; {len(more)} more {'setting is' if len(more) == 1 else 'settings are'} wrong" if more else ""
-    received = json.dumps(first["input"], default=str)
+    received = _short(json.dumps(first["input"], default=str))
     return f"{name}{where} must {message or 'be something else'}. Received: {received}{also}"
 
 

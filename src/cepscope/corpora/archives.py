@@ -19,6 +19,7 @@ from cepscope.errors import DataError
 
 _BLOCK = 1 << 20
 _MOST_FILES = 1_000_000
+_LONGEST_NAME = 255  # bytes, of a file or a folder
 _BROKEN = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -107,6 +108,8 @@ def _inside(archive: Path, member: _Member) -> PurePosixPath:
         raise DataError(f"{archive}: {member.name!r} is a {member.kind}; only files are unpacked, so nothing was")
     if name.is_absolute() or ".." in name.parts or "\\" in member.name or re.match("[A-Za-z]:", member.name):
         raise DataError(f"{archive}: {member.name!r} would land outside the folder; nothing was unpacked")
+    if any(len(os.fsencode(part)) > _LONGEST_NAME for part in name.parts):
+        raise DataError(f"{archive}: {name.name[:40]!r}... is too long a name; nothing was unpacked")
     if "\0" in member.name:
         raise DataError(f"{archive}: {member.name!r} is no file name; nothing was unpacked")
     return name

@@ -12,7 +12,7 @@ from typing import Any
 
 from cepscope.atomic import sha256
 from cepscope.corpora.archives import only_folder, unpack
-from cepscope.corpora.known import KNOWN, Source, content_digest, data_folder
+from cepscope.corpora.known import KNOWN, Source, content_digest, data_folder, expanded
 from cepscope.corpora.layouts import LAYOUTS
 from cepscope.corpora.layouts.rows import Folder
 from cepscope.errors import DataError, MissingExtraError, ParameterError
@@ -69,7 +69,7 @@ def fetch(
     if source is None and name not in KNOWN:
         raise ParameterError(f"known corpora are {', '.join(KNOWN)}. Received: {name!r}")
     source = source or KNOWN[name]
-    folder = (Path(to).expanduser() if to else data_folder() / name).resolve()
+    folder = (expanded(to) if to else data_folder() / name).resolve()
     if _is_there(folder, name):
         return folder
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):

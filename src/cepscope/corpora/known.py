@@ -69,12 +69,20 @@ KNOWN = {
 }
 
 
+def expanded(path: str | Path) -> Path:
+    """Return a path with ``~`` as the person's folder; one of a person who is not known here stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def data_folder() -> Path:
     """Return the folder that corpora are fetched to: CEPSCOPE_DATA, or the person's cache folder."""
     if chosen := os.environ.get(DATA_VARIABLE):
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "cepscope"
+    return expanded(cache) / "cepscope"
 
 
 def find_known(name: str) -> Path:

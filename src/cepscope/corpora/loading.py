@@ -11,9 +11,9 @@ from importlib import resources
 from pathlib import Path
 
 from cepscope.corpora.corpus import SPLITS, Clip, Corpus
-from cepscope.corpora.known import KNOWN, find_known
+from cepscope.corpora.known import KNOWN, expanded, find_known
 from cepscope.corpora.layouts import list_clips
-from cepscope.corpora.layouts.rows import AUDIO_SUFFIXES, LABEL, OWN_SPLIT, Folder, Row, listed
+from cepscope.corpora.layouts.rows import AUDIO_SUFFIXES, LABEL, OWN_SPLIT, Folder, Row, is_text, listed
 from cepscope.corpora.splits import GIVEN, draw_split, resplit
 from cepscope.errors import CepscopeWarning, DataError, ParameterError
 
@@ -79,10 +79,15 @@ def load_corpus(
     if not (math.isfinite(margin) and margin >= 0):
         raise ParameterError(f"margin must be 0 or more seconds. Received: {margin!r}")
     folder = _find(name_or_folder)
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
+    try:
+        is_folder, what = folder.is_dir(), "is a file" if folder.exists() else "does not exist"
+    except OSError as error:  # as a name that is too long
+        is_folder, what = False, (error.strerror or "unreadable").lower()
+    if not is_folder:
         raise DataError(f"a corpus is {BUILT_IN!r} or a folder of recordings. Received: {folder} ({what})")
     root = folder.resolve()
+    if not is_text(root):
+        raise DataError(f"the name of the folder {str(root)!a} is not UTF-8; rename it")
     listing = list_clips(Folder(root), layout=layout, label=label)
     rows = _usable(_widened(listing.rows, margin, folder), folder)
     rows.sort(key=lambda row: (row.path.relative_to(root).as_posix(), row.start))
@@ -104,7 +109,7 @@ def _find(name_or_folder: str | Path) -> Path:
         return _built_in_folder()
     if name_or_folder in KNOWN and not Path(name_or_folder).is_dir():
         return find_known(str(name_or_folder))
-    return Path(name_or_folder).expanduser()
+    return expanded(name_or_folder)
 
 
 def _built_in_folder() -> Path:

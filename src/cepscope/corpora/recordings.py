@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cepscope.audio import resample
+from cepscope.audio import read_audio, resample
 from cepscope.corpora.conditioning import conditioned
 from cepscope.corpora.extract import SHORTEST
 from cepscope.corpora.stretches import LONGEST, blocks, open_sound
@@ -30,6 +30,7 @@ from cepscope.features.framing import check_length
 FloatArray = npt.NDArray[np.float32]
 
 _BLOCK = 30  # s that are resampled, or measured, at once
+_FRAMES = 4096  # of which MFCC are computed at once
 _MARGIN = 1  # s on both sides of a block, far more than a resampling filter sees
 _BYTES = 4
 _ROUNDING = 2.0**-23  # what is less than this share of a constant is silence, as for `cepscope.audio.condition`
@@ -140,6 +141,30 @@ def read_recording(path: str | os.PathLike[str], spec: MfccSpec) -> Recording:
     return _recording(samples, sr, spec, path.name, str(path))
 
 
+def file_mfcc(path: str | os.PathLike[str], spec: MfccSpec) -> FloatArray:
+    """Return the MFCC (n_mfcc, frames) of a sound file of any length as it is: neither level nor DC is taken out.
+
+    Raises
+    ------
+    DataError
+        As `cepscope.audio.read_audio`, or the file is too short for a frame.
+    """
+    path = Path(path)
+    with open_sound(path) as file:
+        sr = int(file.samplerate)
+        samples = _gathered(blocks(file), round(LONGEST * sr))
+    if not isinstance(samples, Spool):
+        return mfcc(read_audio(path, sr=spec.sr)[0], spec)
+    _check_finite(samples, sr, str(path))
+    plain = samples if sr == spec.sr else _resampled(samples, sr, spec.sr, (0.0, 1.0))
+    whole = Recording(path.name, spec, plain, sr)
+    found = np.empty((spec.n_mfcc, whole.frames), np.float32)
+    for start in range(0, whole.frames, _FRAMES):
+        stop = min(start + _FRAMES, whole.frames)
+        found[:, start:stop] = whole.mfcc(start, stop)
+    return found
+
+
 def as_recording(y: npt.ArrayLike, sr: int, spec: MfccSpec, *, name: str = "recording") -> Recording:
     """Take a sound (samples,) at `sr` Hz as a recording.
 
@@ -161,8 +186,7 @@ def as_recording(y: npt.ArrayLike, sr: int, spec: MfccSpec, *, name: str = "reco
 def _recording(samples: Samples, sr: int, spec: MfccSpec, name: str, where: str) -> Recording:
     if len(samples) < SHORTEST * sr:
         raise DataError(f"{where} is {len(samples) / sr:.3f} s long, expected at least {SHORTEST} s; record it again")
-    if not all(np.isfinite(y).all() for y in _pieces(samples, _BLOCK * sr)):
-        raise DataError(f"{where} holds NaN or Inf; leave it out or export it again")
+    _check_finite(samples, sr, where)
     if isinstance(samples, Spool) or len(samples) > LONGEST * sr:
         found: Samples | None = _conditioned_by_blocks(samples, sr, spec.sr)
     else:
@@ -172,6 +196,11 @@ def _recording(samples: Samples, sr: int, spec: MfccSpec, name: str, where: str)
         raise DataError(f"{where} is silent: there is nothing in it but a constant. Expected sound; record it again")
     check_length(len(found), spec)
     return Recording(name, spec, found, sr)
+
+
+def _check_finite(samples: Samples, sr: int, where: str) -> None:
+    if not all(np.isfinite(y).all() for y in _pieces(samples, _BLOCK * sr)):
+        raise DataError(f"{where} holds NaN or Inf; leave it out or export it again")
 
 
 def _gathered(parts: Iterable[FloatArray], most: int) -> Samples:
@@ -203,6 +232,13 @@ def _conditioned_by_blocks(samples: Samples, sr: int, target: int) -> Spool | No
         return None
     if sr == target:
         return _levelled(samples, sr, level)
+    resampled = _resampled(samples, sr, target, level)
+    level = _level(resampled, target)
+    return None if level is None else _levelled(resampled, target, level)
+
+
+def _resampled(samples: Samples, sr: int, target: int, level: tuple[float, float]) -> Spool:
+    """Return samples at another rate, a mean and a peak taken out, a block at a time."""
     resampled = Spool()
     size, margin = _BLOCK * sr, _MARGIN * sr  # whole seconds: they begin at samples of both rates
     for start in range(0, len(samples), size):
@@ -211,8 +247,7 @@ def _conditioned_by_blocks(samples: Samples, sr: int, target: int) -> Spool | No
         begin = (start - first) // sr * target
         last = start + size >= len(samples)
         resampled.append(y[begin:] if last else y[begin : begin + _BLOCK * target])
-    level = _level(resampled, target)
-    return None if level is None else _levelled(resampled, target, level)
+    return resampled
 
 
 def _level(samples: Samples, sr: int) -> tuple[float, float] | None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
-import zlib
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cepscope import atomic
-from cepscope.corpora.corpus import Split
+from cepscope.corpora.corpus import SPLITS, Split
 from cepscope.errors import CepscopeError, CorruptArtifactError, NotFittedError
 from cepscope.features import MfccSpec, Scaling, load_scaling
 
@@ -29,6 +28,8 @@ READING = 2  # goes up when the same clips and settings would give other numbers
 MANIFEST = "manifest.json"
 SCALER = "scaler.npz"
 _AGAIN = "extract again"
+_NAME = re.compile(r"mfcc-[0-9a-f]+\.npz")  # a shard lies beside the manifest, and nowhere else
+_MOST = 1_000_000  # frames of a patch, clips of a shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +146,9 @@ def read_shard(path: Path, *, shape: tuple[int, int, int], sha256: str | None = 
     if sha256 is not None:
         _verify(path, sha256)
     try:
-        # zip checksums are compared while reading; an own file, because np.load leaves its own open on error
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-            shard = Shard(data["mfcc"], tuple(data["problems"].tolist()))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        data = atomic.load_npz(path)  # zip checksums are compared while reading
+        shard = Shard(data["mfcc"], tuple(str(problem) for problem in data["problems"]))
+    except (CorruptArtifactError, KeyError, TypeError) as error:
         raise CorruptArtifactError(f"{path} is damaged ({error}); {_AGAIN}") from error
     if shard.mfcc.shape != shape or shard.mfcc.dtype != np.float32 or len(shard.problems) != shape[0]:
         found = f"{shard.mfcc.shape} {shard.mfcc.dtype}"
@@ -186,6 +186,7 @@ def read_manifest(folder: Path) -> Manifest:
         found = content.pop("format")
         if found != FORMAT:
             raise CorruptArtifactError(f"{path} has format {found!r}, expected {FORMAT}; {_AGAIN}")
+        _check_types(content)
         content["spec"] = MfccSpec.from_dict(content["spec"])
         content["clips"] = tuple(ClipRow(**row) for row in content["clips"])
         content["shards"] = tuple(ShardEntry(**entry) for entry in content["shards"])
@@ -193,11 +194,28 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest(**content)
     except CorruptArtifactError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, CepscopeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, CepscopeError) as error:
         raise CorruptArtifactError(f"{path} is damaged ({error}); {_AGAIN}") from error
     if sum(entry.clips for entry in manifest.shards) != len(manifest.clips):
         raise CorruptArtifactError(f"{path} lists shards for another number of clips; {_AGAIN}")
     return manifest
+
+
+def _check_types(content: dict[str, Any]) -> None:
+    """Raise ValueError where a manifest does not hold what `write_manifest` writes: no class checks its fields."""
+    rows, entries = content["clips"], content["shards"]
+    texts = [*(content[name] for name in ("corpus_name", "root", "note", "scaler_sha256")), *content["skipped"]]
+    texts += [value for row in rows for value in row.values()]
+    texts += [entry[name] for entry in entries for name in ("file", "sha256")]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a name is no text")
+    if strange := {row["split"] for row in rows} - set(SPLITS):
+        raise ValueError(f"no split {min(strange)!r}")
+    if not all(_NAME.fullmatch(entry["file"]) for entry in entries):
+        raise ValueError("a shard has another name")
+    counts = [content["frames"], *(entry["clips"] for entry in entries)]
+    if not all(type(count) is int and 0 < count <= _MOST for count in counts):
+        raise ValueError("a number is no count")
 
 
 def _verify(path: Path, sha256: str) -> None:

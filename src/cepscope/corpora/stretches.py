@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cepscope.audio import read_audio
+from cepscope.audio import checked_rate, read_audio
 from cepscope.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
     import soundfile
 
 LONGEST = 60.0  # s; of a longer clip its middle is enough: a patch is about a second, and levels vary within hours
-_BLOCK = 1 << 20  # sample frames read at a time
+_BLOCK = 1 << 20  # samples read at a time
+_LAST = 2**62  # no file has so many samples
 _FRAGMENT = re.compile(r"(.*)#t=(\d+(?:\.\d+)?),(\d+(?:\.\d+)?)", re.DOTALL)
 _FROM_THE_BEGINNING = ("OGG", "MP3")  # libsndfile's seeking in them is off by up to a frame of the codec
 
@@ -119,9 +120,10 @@ def open_sound(path: Path) -> Iterator[soundfile.SoundFile]:
         what = "is a folder, expected a sound file" if path.is_dir() else "does not exist; check the path"
         raise DataError(f"{path} {what}")
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            checked_rate(path, int(file.samplerate))
             yield file
-    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
+    except (soundfile.SoundFileError, RuntimeError, OSError, MemoryError, TypeError) as error:
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".").splitlines()
         raise DataError(
             f"{path} is not a readable sound file ({reason[0] if reason else type(error).__name__}); "
@@ -143,10 +145,11 @@ def blocks(
     start, stop
         Seconds; None is the end.
     size
-        Sample frames in a block.
+        Samples in a block, all channels together.
     """
-    first = round(start * file.samplerate)
-    left = math.inf if stop is None else round(stop * file.samplerate) - first
+    first = _sample(start, file.samplerate)
+    left = math.inf if stop is None else _sample(stop, file.samplerate) - first
+    size = max(1, size // file.channels)
     if file.format in _FROM_THE_BEGINNING:
         while first > 0 and (passed := len(file.read(min(size, first), dtype="float32"))):
             first -= passed
@@ -154,10 +157,14 @@ def blocks(
         file.seek(first)
     else:
         return
-    with np.errstate(over="ignore"):  # float64 above float32's range becomes Inf, for the caller to refuse
+    with np.errstate(over="ignore", invalid="ignore"):  # what float32 can't hold becomes Inf, for the caller to refuse
         while left > 0 and len(block := file.read(int(min(size, left)), dtype="float32", always_2d=True)):
             left -= len(block)
             yield block.mean(axis=1)  # (frames, channels) to (frames,)
+
+
+def _sample(seconds: float, rate: int) -> int:
+    return round(min(seconds * rate, _LAST))
 
 
 def sound_rate(path: Path) -> int:

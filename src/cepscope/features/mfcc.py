@@ -205,7 +205,7 @@ def _checked(y: npt.ArrayLike, spec: MfccSpec) -> npt.NDArray[np.floating]:
     if not audio.shape[-1]:
         raise DataError(f"audio needs at least one sample. Received: shape {audio.shape}")
     check_length(audio.shape[-1], spec)
-    peak, most = np.abs(audio).max(initial=0.0), _LOUDEST / spec.scale
+    peak, most = float(np.abs(audio).max(initial=0.0)), _LOUDEST / spec.scale  # float16 holds no such number
     if not peak <= most:  # so for NaN too
         raise DataError(f"audio must be finite and at most {most:g}. Received: a peak of {peak:g}")
     return audio

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from cepscope.atomic import save_npz
+from cepscope.atomic import load_npz, save_npz
 from cepscope.errors import CorruptArtifactError, DataError, NotFittedError, ParameterError
 
 _CHUNK = 1024  # patches whose float64 deviations are held at once
@@ -72,12 +70,13 @@ class CoefficientScaler:
             raise DataError(f"no MFCCs to fit a scaler on. Received: shape {given.shape}")
         chunks = [given[start : start + _CHUNK] for start in range(0, len(given), _CHUNK)]
         count = given.shape[0] * given.shape[2]
-        total = sum(chunk.sum(axis=(0, 2), dtype=np.float64) for chunk in chunks)
-        mean = np.asarray(total, dtype=np.float64) / count  # (n_mfcc,)
-        if not np.isfinite(mean).all():
-            raise DataError("MFCCs must be finite to fit a scaler. Received: NaN or Inf")
-        squares = sum(((chunk - mean[:, np.newaxis]) ** 2).sum(axis=(0, 2)) for chunk in chunks)
-        deviation = np.sqrt(np.asarray(squares, dtype=np.float64) / count)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+            total = sum(chunk.sum(axis=(0, 2), dtype=np.float64) for chunk in chunks)
+            mean = np.asarray(total, dtype=np.float64) / count  # (n_mfcc,)
+            squares = sum(((chunk - mean[:, np.newaxis]) ** 2).sum(axis=(0, 2)) for chunk in chunks)
+            deviation = np.sqrt(np.asarray(squares, dtype=np.float64) / count)
+        if not (np.abs([mean, deviation]) <= np.finfo(np.float32).max).all():
+            raise DataError("MFCCs must be finite in float32 to fit a scaler. Received: NaN, Inf or larger values")
         constant = deviation <= _CONSTANT * np.maximum(np.abs(mean), 1.0)
         return cls(mean.astype(np.float32), np.where(constant, 1.0, deviation).astype(np.float32))
 
@@ -128,7 +127,7 @@ class CoefficientScaler:
         if not Path(path).is_file():
             raise NotFittedError(f"no scaler at {path}; extract features first")
         try:
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as data:
-                return cls(data["mean"], data["scale"])
-        except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, OSError, EOFError) as error:
+            data = load_npz(path)
+            return cls(data["mean"], data["scale"])
+        except (CorruptArtifactError, ValueError, KeyError, TypeError) as error:
             raise CorruptArtifactError(f"{path} is not a scaler's npz, or it is damaged; extract again") from error

@@ -110,13 +110,13 @@ class PCAWhitener:
             raise ParameterError(f"`components` must be from 1 to {size}. Received: {components}")
         if not count:
             raise DataError("There are no frames to whiten. Received: 0 frames")
-        mean = np.zeros(size)
-        if center:
-            mean = sum((piece.sum(axis=1, dtype=np.float64) for piece in pieces), mean) / count
-        second = np.zeros((size, size))
-        for piece in pieces:
-            centred = piece - mean[:, None]
-            second += centred @ centred.T / count
+        mean, second = np.zeros(size), np.zeros((size, size))
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+            if center:
+                mean = sum((piece.sum(axis=1, dtype=np.float64) for piece in pieces), mean) / count
+            for piece in pieces:
+                centred = piece - mean[:, None]
+                second += centred @ centred.T / count
         if not np.isfinite(second).all():
             raise DataError("Frames must be finite to be whitened. Received: NaN or Inf")
         variances, vectors = np.linalg.eigh(second)

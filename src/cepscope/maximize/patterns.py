@@ -103,7 +103,7 @@ class Patterns:
         """
         data = load_npz(path)
         try:
-            return cls(
+            found = cls(
                 units=tuple(str(name) for name in data["units"]),
                 x=data["x"],
                 mfcc=data["mfcc"],
@@ -114,10 +114,22 @@ class Patterns:
                 objectives=tuple(json.loads(str(data["objectives"]))),
                 vectors={name[7:]: value for name, value in data.items() if name.startswith("vector_")},
             )
-        except (ValueError, KeyError) as error:
+            found._check()
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+            reason = " ".join(str(error).split())[:200]
             raise CorruptArtifactError(
-                f"{path} can't be read as patterns ({error}). Delete it and run `cepscope maximize` again."
+                f"{path} can't be read as patterns ({reason}). Delete it and run `cepscope maximize` again."
             ) from error
+        return found
+
+    def _check(self) -> None:
+        """Raise an error of Python's own where arrays and objectives do not belong together."""
+        for name in ("x", "mfcc", "activation"):
+            array = getattr(self, name)
+            if array.dtype.kind != "f" or len(array) != len(self):
+                raise ValueError(f"{name} is {array.dtype} of shape {array.shape}, for {len(self)} units")
+        if len(self.layers) != len(self) or len(self.indices) != len(self):
+            raise ValueError(f"{len(self.objectives)} objectives for {len(self)} units")
 
 
 def _weight(term: dict[str, Any]) -> float:

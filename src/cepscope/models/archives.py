@@ -7,6 +7,8 @@ in all three forms that Keras has had: the ``.keras`` archive, HDF5, and the met
 from __future__ import annotations
 
 import json
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,14 +17,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cepscope.errors import CorruptArtifactError
+from cepscope.models.sizes import read_member, require_plausible
 
 Kind = Literal["keras", "hdf5", "savedmodel"]
 Shape = tuple[int | None, ...]
 
 # what Python's zipfile, HDF5 and Keras raise over damaged archives
 DAMAGE = (
-    *(ValueError, OSError, KeyError, TypeError, EOFError, RuntimeError),  # NotImplementedError is a RuntimeError
-    *(zipfile.BadZipFile, zlib.error),
+    # NotImplementedError and RecursionError are RuntimeErrors
+    *(ValueError, OSError, KeyError, IndexError, AttributeError, TypeError, EOFError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
 )
 OWN = "cepscope>"  # what layers of this package are registered under
 EXPORT = "model.export(), which keeps no layers; where the network was made, call model.save('model.keras') instead"
@@ -100,16 +104,24 @@ def read_archive(path: str | Path) -> Archive:
     path = Path(path)
     if not path.exists():
         raise refused(path, "there is no such file")
+    if not (path.is_file() or path.is_dir()):
+        raise refused(path, "it is a device or a pipe; name a .keras or .h5 file")
     try:
         kind, config, version = _read_folder(path) if path.is_dir() else _read_file(path)
+        if not _is_network(config):
+            raise refused(path, "its config is not that of a network")
+        _refuse_programs(path, config)
+        archive = Archive(path, kind, config, version)
+        _ = archive.input_shapes
     except CorruptArtifactError:
         raise
     except DAMAGE as error:
         raise refused(path, f"it is damaged or cut off ({first_line(error)})") from error
-    if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
-        raise refused(path, "its config is not that of a network")
-    _refuse_programs(path, config)
-    return Archive(path, kind, config, version)
+    return archive
+
+
+def _is_network(config: Any) -> bool:
+    return isinstance(config, dict) and isinstance(config.get("class_name"), str) and "config" in config
 
 
 def first_line(error: BaseException | str) -> str:
@@ -153,8 +165,9 @@ def _read_zip(path: Path) -> tuple[Kind, Any, str]:
             raise refused(path, "it is a PyTorch file, whose pickle is never opened; build the network in Keras")
         if "config.json" not in names:
             raise refused(path, "it is a zip file without config.json; a .keras archive has one")
-        about = json.loads(archive.read("metadata.json")) if "metadata.json" in names else {}
-        return "keras", json.loads(archive.read("config.json")), str(about.get("keras_version", ""))
+        require_plausible(sum(member.file_size for member in archive.infolist()), path)
+        about = json.loads(read_member(archive, "metadata.json")) if "metadata.json" in names else {}
+        return "keras", json.loads(read_member(archive, "config.json")), str(about.get("keras_version", ""))
 
 
 def _read_hdf5(path: Path) -> tuple[Kind, Any, str]:

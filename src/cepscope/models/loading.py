@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import re
 import shutil
 import tempfile
@@ -13,15 +14,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from keras.src.backend.common import global_state
+
 from cepscope.errors import NotFittedError
 from cepscope.models.archives import DAMAGE, Archive, first_line, objects, read_archive, refused
 from cepscope.models.backend import keras, tf
 from cepscope.models.crbm import ConvolutionalRBM
+from cepscope.models.sizes import require_weights, weights_held
 
 SUFFIXES = {"keras": ".keras", "hdf5": ".h5"}
 UNKNOWN = re.compile(r"(?:Could not locate (?:class|function)|Unknown (?:layer|object):?) '([^']+)'")
 INNERMOST = "Exception encountered: "  # before what went wrong, after the whole config of the layer
 IDLE = ("_initializer", "_regularizer", "_constraint")  # settings that only training reads
+OWN_LAYERS = {"cepscope>ConvolutionalRBM": ConvolutionalRBM}  # whoever loads a network need not import them
 EMPTY = {"groups": 1}  # settings that, like None and False, say nothing
 
 
@@ -54,14 +59,30 @@ def load_model(path: str | Path, *, compiled: bool = True) -> Any:
     try:
         if archive.kind == "savedmodel":
             return _load_saved_model(archive)
-        own = {"cepscope>ConvolutionalRBM": ConvolutionalRBM}  # whoever loads a network need not import its layers
+        require_weights(_weights_needed(archive), weights_held(archive.path, archive.kind))
         with _readable(archive) as file:
-            return keras.models.load_model(file, custom_objects=own, compile=compiled, safe_mode=True)
+            return keras.models.load_model(file, custom_objects=OWN_LAYERS, compile=compiled, safe_mode=True)
     except (*DAMAGE, tf.errors.OpError) as error:
         if unknown := UNKNOWN.search(str(error)):
             why = f"{unknown[1]!r} is not Keras' own, and its code is not in the file; build it of Keras' own layers"
             raise refused(path, why) from error
         raise refused(path, first_line(str(error).rpartition(INNERMOST)[2] or error)) from error
+
+
+def _weights_needed(archive: Archive) -> int:
+    """Return how many weights a network's layers have: built without memory for any of them."""
+    kind = keras.Sequential if archive.config["class_name"] == "Sequential" else keras.Model
+    with keras.StatelessScope():  # in which Keras puts off the making of variables to the scope's end
+        try:
+            if archive.kind == "keras" and not archive.is_of_keras_2:
+                config = {key: value for key, value in archive.config.items() if key != "compile_config"}
+                model = keras.saving.deserialize_keras_object(config, custom_objects=OWN_LAYERS, safe_mode=True)
+            else:  # HDF5 holds the older form of a config, whoever wrote it
+                config = in_keras_3(archive.config) if archive.is_of_keras_2 else archive.config
+                model = kind.from_config(config["config"], custom_objects=OWN_LAYERS)
+            return sum(math.prod(weight.shape) for weight in model.weights)
+        finally:
+            global_state.get_global_attribute("uninitialized_variables", []).clear()  # they shall never be made
 
 
 @contextmanager
@@ -114,9 +135,12 @@ def _list(value: dict[str, Any]) -> Any:
 
 def _load_saved_model(archive: Archive) -> Any:
     """Build a network from the metadata of a SavedModel and give it the weights; its graph is not loaded."""
+    weights = tf.train.load_checkpoint(str(archive.path / "variables" / "variables"))
+    shapes = weights.get_variable_to_shape_map().values()
+    require_weights(_weights_needed(archive), sum(math.prod(shape) for shape in shapes))
     kind = keras.Sequential if archive.config["class_name"] == "Sequential" else keras.Model
     model = kind.from_config(in_keras_3(archive.config)["config"])
-    _restore(model, tf.train.load_checkpoint(str(archive.path / "variables" / "variables")), "", archive)
+    _restore(model, weights, "", archive)
     return model
 
 

@@ -29,6 +29,7 @@ DEFAULT_C = 1.0  # where there are too few labels to choose
 CONSTANT = 1e-6  # deviation over magnitude below which a feature is constant: float32 rounding
 JITTER = 1e-10  # added to squared lengths, whose mean is 1, so that rows that depend on each other do no harm
 STEPS = 10_000  # of the solvers, at most
+LARGEST = 1e150  # of features: their squares are numbers, too
 
 
 def linear_probe(
@@ -190,8 +191,10 @@ def features(name: str, x: npt.ArrayLike) -> FloatArray:
     matrix = np.asarray(x, np.float64)
     if matrix.ndim != 2 or not matrix.size:
         raise ParameterError(f"`{name}` must be (rows, features), neither of them 0. Received: {matrix.shape}")
-    if not np.isfinite(matrix).all():
-        raise DataError(f"`{name}` must be finite. Received: NaN or infinity among its features")
+    if not (np.abs(matrix) <= LARGEST).all():
+        raise DataError(
+            f"`{name}` must be finite and at most {LARGEST:g}. Received: NaN, infinity or more among its features"
+        )
     return matrix
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from cepscope.errors import ParameterError
 from cepscope.models.checks import natural
+from cepscope.probe.linear import LARGEST
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -227,7 +228,7 @@ def _labelled(
     """Return activations, each clip's label as a number, and the labels."""
     values = np.asarray(activation, np.float64)
     names, coded = np.unique(np.asarray(labels), return_inverse=True)
-    if values.ndim != 2 or coded.shape != values.shape[:1] or len(names) < 2 or not np.isfinite(values).all():
+    if values.ndim != 2 or coded.shape != values.shape[:1] or len(names) < 2 or not (np.abs(values) <= LARGEST).all():
         raise ParameterError(
             "Activations must be (clips, units) and finite, with one label a clip, and two labels or more. "
             f"Received: {values.shape}, {coded.shape}, {len(names)} labels"

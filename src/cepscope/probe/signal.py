@@ -75,7 +75,9 @@ def _spectra(y: npt.ArrayLike, spec: MfccSpec) -> list[tuple[FloatArray, npt.NDA
     window = scipy.signal.get_window("hann", spec.n_fft)
     stft = scipy.signal.ShortTimeFFT(window, spec.hop, spec.sr)
     spectra = []
-    for sound in np.atleast_2d(np.asarray(y, np.float64)):
+    sounds = np.atleast_2d(np.asarray(y, np.float64))
+    short = max(0, spec.n_fft - sounds.shape[-1])
+    for sound in np.pad(sounds, ((0, 0), (0, short))):  # a window at least
         power = np.abs(stft.stft(sound)) ** 2
         power = 10 * np.log10(np.maximum(power, 1e-10 * max(power.max(), 1e-30)))
         loudness = power.max(axis=0)

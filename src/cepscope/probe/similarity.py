@@ -70,10 +70,10 @@ def cka_table(
 
 def _centred(name: str, values: npt.ArrayLike) -> FloatArray:
     x = features(name, values)
-    centred = np.asarray(x - x.mean(axis=0))
+    centred = x - x.mean(axis=0)
     if np.abs(centred).max() <= CONSTANT * np.abs(x).max():
         raise DataError(f"The representation {name!r} is the same for all clips, so there is nothing to compare.")
-    return centred
+    return np.asarray(np.ldexp(centred, -np.frexp(np.abs(centred).max())[1]))  # no scale matters, so no square is lost
 
 
 def _biased(x: FloatArray, y: FloatArray) -> float:

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, choose
+from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, choose, read_text
 from cepscope.errors import DataError
 
 META = "audioMNIST_meta.txt"
@@ -41,7 +41,7 @@ def read(folder: Folder, label: str) -> Listing:
 def _sexes(meta: Path) -> dict[str, str]:
     """Return each speaker's gender; DataError when the authors' table is missing or is something else."""
     try:
-        table = json.loads(meta.read_text("utf-8"))
+        table = json.loads(read_text(meta))
         return {speaker: str(facts["gender"]).strip().lower() for speaker, facts in table.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{meta} can't be read ({error}); label 'sex' is taken from it") from error

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cepscope.corpora.corpus import SPLITS
-from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, audio_files, choose
+from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, choose
 from cepscope.errors import CepscopeWarning, DataError
 
 
@@ -22,13 +22,15 @@ def read(folder: Folder, label: str) -> Listing:
     root = folder.root
     subfolders = {entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
     if subfolders == set(SPLITS):
-        return Listing([replace(row, split=side) for side in SPLITS for row in _classes(root / side)])
-    return Listing(_classes(root))
+        return Listing([replace(row, split=side) for side in SPLITS for row in _classes(folder, root / side)])
+    return Listing(_classes(folder, root))
 
 
-def _classes(root: Path) -> list[Row]:
+def _classes(folder: Folder, root: Path) -> list[Row]:
     rows, loose = [], 0
-    for path in audio_files(root):
+    for path in folder.recordings:
+        if not path.is_relative_to(root):
+            continue
         parts = path.relative_to(root).parts
         if len(parts) == 1:
             loose += 1

@@ -16,7 +16,7 @@ from cepscope.corpora.layouts.labels import (
     textgrid_labels,
     timit_labels,
 )
-from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, choose
+from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, choose, is_file
 from cepscope.corpora.layouts.textgrid import Mark
 from cepscope.errors import CepscopeWarning, DataError
 
@@ -110,7 +110,7 @@ def _all(folder: Folder, suffixes: tuple[str, ...], fits: Callable[[Path], bool]
 
 
 def _beside(recording: Path, suffixes: tuple[str, ...]) -> Path | None:
-    return next((path for suffix in suffixes if (path := recording.with_suffix(suffix)).is_file()), None)
+    return next((path for suffix in suffixes if is_file(path := recording.with_suffix(suffix))), None)
 
 
 def _side(path: Path, root: Path) -> Split | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cepscope.corpora.layouts.rows import LABEL, listed
+from cepscope.corpora.layouts.rows import LABEL, listed, read_text
 from cepscope.corpora.layouts.table import label_column, read_lines, stretch_times, time_columns
 from cepscope.corpora.layouts.textgrid import Mark, read_textgrid
 from cepscope.corpora.stretches import sound_rate
 from cepscope.errors import DataError, ParameterError
+
+_DIGITS = 15  # of a sample's number: more than a recording of any length has
 
 
 def timit_labels(path: Path, recording: Path) -> list[Mark]:
@@ -17,10 +19,14 @@ def timit_labels(path: Path, recording: Path) -> list[Mark]:
     marks = []
     for number, line in _lines(path):
         start, stop, text = (*line.split(None, 2), "", "", "")[:3]
-        if not (start.isdecimal() and stop.isdecimal() and text):
+        if not (_is_sample(start) and _is_sample(stop) and text):
             raise DataError(f"{path}, line {number}: expected START END LABEL, in samples. Received: {line!r}")
         marks.append(Mark(int(start) / rate, int(stop) / rate, text.strip()))
     return marks
+
+
+def _is_sample(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _DIGITS
 
 
 def audacity_labels(path: Path) -> list[Mark]:
@@ -42,7 +48,7 @@ def is_audacity(path: Path) -> bool:
     try:
         line = next((line for _, line in _lines(path)), "")
         stretch_times("", *line.split("\t")[:2])
-    except (DataError, TypeError, OSError):
+    except (DataError, TypeError):
         return False
     return True
 
@@ -80,8 +86,4 @@ def textgrid_labels(path: Path, label: str) -> list[Mark]:
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not text in UTF-8 ({error.reason})") from error
-    return [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    return [(number, line) for number, line in enumerate(read_text(path).splitlines(), start=1) if line.strip()]

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from cepscope.corpora.corpus import Split
-from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, choose
+from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, choose, read_text
 from cepscope.errors import DataError
 
 SPEAKERS = "SPEAKERS.TXT"
@@ -63,7 +63,7 @@ def _sexes(root: Path, recording: Path) -> dict[str, str]:
     if table is None:
         raise DataError(f"{places[0]} is missing; the reader's sex is taken from it. Add it, or use label='speaker'")
     sexes = {}
-    for line in table.read_text("utf-8").splitlines():
+    for line in read_text(table).splitlines():
         fields = [field.strip() for field in line.split("|")]
         if not line.startswith(";") and len(fields) > 2 and fields[1] in _SEXES:
             sexes[fields[0]] = _SEXES[fields[1]]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from cepscope.corpora.corpus import Split
-from cepscope.errors import ParameterError
+from cepscope.errors import CepscopeWarning, DataError, ParameterError
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 OWN_SPLIT = "the corpus's own split"
+MOST_TEXT = 256 << 20  # bytes of a table or a file of labels: millions of lines
 LABEL = "label"  # the class that a layout is about, be it a word, a digit or a phone
 
 
@@ -44,8 +46,17 @@ class Folder:
 
     @cached_property
     def recordings(self) -> tuple[Path, ...]:
-        """All recordings below, in the order of a walk."""
-        return tuple(audio_files(self.root))
+        """All recordings below, in the order of a walk; what is no file, or can't be written down, is left out."""
+        found = tuple(audio_files(self.root))
+        nowhere = [path for path in found if not is_file(path)]
+        strange = [path for path in found if not is_text(path)]
+        for paths, why in ((nowhere, "are links to nowhere, pipes or devices"), (strange, "have names beyond UTF-8")):
+            if paths:
+                first = ascii(paths[0].relative_to(self.root).as_posix())
+                message = f"{self.root}: recordings that {why} were left out ({len(paths)}, the first: {first})"
+                warnings.warn(message, CepscopeWarning, stacklevel=2)
+        left_out = {*nowhere, *strange}
+        return tuple(path for path in found if path not in left_out)
 
 
 def audio_files(root: Path) -> Iterator[Path]:
@@ -61,6 +72,41 @@ def audio_files(root: Path) -> Iterator[Path]:
         for name in sorted(files):
             if not name.startswith(".") and name.lower().endswith(AUDIO_SUFFIXES):
                 yield Path(folder) / name
+
+
+def is_text(path: Path) -> bool:
+    """Tell whether a path can be written into a file: Linux takes any bytes for a name."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether there is such a file; a name too long to be one is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file of labels; DataError when it can't be read, or is larger than any such file."""
+    try:
+        if (size := path.stat().st_size) > MOST_TEXT:
+            raise DataError(f"{path} has {size} bytes, expected a text of at most {MOST_TEXT}; leave it out")
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"can't read {path} ({(error.strerror or 'unreadable').lower()})") from error
+
+
+def read_text(path: Path) -> str:
+    """Read a file of labels in UTF-8; errors as `read_bytes`, or DataError when it is no such text."""
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not text in UTF-8 ({error.reason})") from error
 
 
 def choose(label: str, facts: dict[str, str]) -> str:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, choose
+from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, choose, read_text
 from cepscope.errors import DataError
 
 LISTS = {"validation": "validation_list.txt", "testing": "testing_list.txt"}
@@ -33,7 +33,7 @@ def read(folder: Folder, label: str) -> Listing:
     listed: dict[str, Side] = {}
     for side, name in LISTS.items():
         if (folder.root / name).is_file():
-            for line in (folder.root / name).read_text("utf-8").split():
+            for line in read_text(folder.root / name).split():
                 listed[line] = "validation" if side == "validation" else "testing"
     rows = []
     for path in folder.recordings:

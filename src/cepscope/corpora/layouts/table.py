@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cepscope.corpora.corpus import SPLITS, Split
-from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, names
+from cepscope.corpora.layouts.rows import LABEL, MOST_TEXT, Folder, Listing, Row, is_file, names
 from cepscope.errors import DataError
 
 METADATA = "metadata.csv"
@@ -48,6 +48,8 @@ def read_table(folder: Folder, label: str) -> Listing:
 def read_lines(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Return a table's columns, and its lines with their numbers; DataError when it is not CSV in UTF-8."""
     try:
+        if (size := path.stat().st_size) > MOST_TEXT:
+            raise DataError(f"{path} has {size} bytes, expected a table of at most {MOST_TEXT}; split the corpus")
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
             columns = list(reader.fieldnames or ())
@@ -85,7 +87,7 @@ def stretch_times(where: str, start: str, stop: str) -> tuple[float, float]:
 
 def _tables(root: Path) -> list[Path]:
     found = []
-    for path in sorted(root.glob("*.csv")):
+    for path in filter(is_file, sorted(root.glob("*.csv"))):
         try:
             with path.open(newline="", encoding="utf-8-sig") as file:
                 columns = next(csv.reader(file), [])
@@ -110,7 +112,7 @@ def _read(table: Path, label: str) -> list[Row]:
     if twice := [path for (path, *_), count in places.items() if count > 1]:
         raise DataError(f"{table}: {names(twice, table.parent)} listed more than once; keep one row for each")
     files = dict.fromkeys(row.path for row in rows)
-    if gone := [path for path in files if not path.is_file()]:
+    if gone := [path for path in files if not is_file(path)]:
         raise DataError(f"{table}: no such file: {names(gone, table.parent)}")
     return rows
 

@@ -17,12 +17,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cepscope.corpora.layouts.rows import read_bytes
 from cepscope.errors import DataError
 
 _VALUE = re.compile(
-    r'"(?P<text>[^"]*(?:""[^"]*)*)"'
+    r'"(?P<text>[^"]*+(?:""[^"]*+)*+)"'  # nothing is tried twice (++, *+), or a hostile file would take for ever
     r"|(?<!\S)(?P<flag><\w+>)(?!\S)"
-    r"|(?<!\S)(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?!\S)"
+    r"|(?<!\S)(?P<number>[-+]?(?:\d++\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?+)(?!\S)"
     r"|![^\n]*"
 )
 
@@ -66,7 +67,7 @@ def read_textgrid(path: Path) -> tuple[Tier, ...]:
 
 
 def _decode(path: Path) -> str:
-    content = path.read_bytes()
+    content = read_bytes(path)
     if content.startswith(b"ooBinaryFile"):
         raise DataError(f"{path} is in Praat's binary form; open it in Praat and choose 'Save as text file...'")
     encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE)) else "utf-8-sig"
