@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cepscope.atomic import atomic_path, save_npz, sha256, write_bytes, write_text
-from cepscope.errors import DataError, ParameterError
+from cepscope.atomic import atomic_path, load_json, save_npz, sha256, write_bytes, write_text
+from cepscope.errors import CorruptArtifactError, DataError, ParameterError
 
 
 def test_content_appears_at_the_end_and_replaces_what_was_there(tmp_path: Path) -> None:
@@ -85,6 +85,17 @@ def test_a_full_disk_is_one_line_and_costs_nothing(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"{", b"\xff{}", b'{"a":' * 100_000])
+def test_json_that_is_no_table_is_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(CorruptArtifactError, match=r"a\.json .*; run its stage again") as caught:
+        load_json(path)
+    assert len(str(caught.value).splitlines()) == 1
+    path.write_bytes(b'{"a": 1}')
+    assert load_json(path) == {"a": 1}
 
 
 def test_text_is_utf8_with_its_line_ends(tmp_path: Path) -> None:

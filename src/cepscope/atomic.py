@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import lzma
 import math
 import os
@@ -178,6 +179,23 @@ def load_npy(path: str | os.PathLike[str], *, most: int = MOST) -> npt.NDArray[A
         file.seek(0)
         array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
         return array
+
+
+def load_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a table of names and values.
+
+    Raises
+    ------
+    CorruptArtifactError
+        The file is missing, damaged or is something else.
+    """
+    try:
+        found = json.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CorruptArtifactError(f"{path} can't be read as JSON ({error}); run its stage again") from error
+    if not isinstance(found, dict):
+        raise CorruptArtifactError(f"{path} must hold a table. Received: {type(found).__name__}; run its stage again")
+    return found
 
 
 @contextmanager

@@ -1,9 +1,10 @@
-"""What a notebook shows of sounds."""
+"""What a notebook shows of sounds, and where a run keeps them."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ import numpy.typing as npt
 import pytest
 
 import cepscope as cs
+from cepscope.atomic import save_npz
+from cepscope.errors import CorruptArtifactError
 from cepscope.features import MfccSpec
 from cepscope.invert import Sounds, hnr, mel_cepstral_distortion, voiced_share
+from cepscope.invert.sounds import stored_files
 
 Array = npt.NDArray[Any]
 
@@ -52,3 +56,12 @@ def test_a_rate_too_low_for_pitch_is_shown_without_voice() -> None:
     spec = MfccSpec(sr=600, n_fft=128, n_mels=8, n_mfcc=6, floor=1e-5)
     _, rows = table(cs.invert(np.zeros((6, 20)), spec, iterations=0, refine_steps=0))
     assert rows[0][3:] == ["\N{EN DASH}", "\N{EN DASH}"]
+
+
+def test_the_files_of_a_run_are_beside_their_list(tmp_path: Path) -> None:
+    save_npz(tmp_path / "sounds.npz", files=np.array(["b.wav", "a.wav"]))
+    assert stored_files(tmp_path) == [tmp_path / "b.wav", tmp_path / "a.wav"]
+    for strange in ("../secret.wav", "/secret.wav", "more/a.wav", ".."):
+        save_npz(tmp_path / "sounds.npz", files=np.array(["b.wav", strange]))
+        with pytest.raises(CorruptArtifactError, match="must list files beside it"):
+            stored_files(tmp_path)

@@ -327,5 +327,6 @@ app.command(epilog=epilog("compare"))(comparing.compare)
 
 
 def _summary(folder: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((folder / "patterns" / "summary.json").read_text("utf-8"))
-    return loaded
+    from cepscope.atomic import load_json
+
+    return load_json(folder / "patterns" / "summary.json")

@@ -63,11 +63,11 @@ def _targets(folder: Path) -> list[Target]:
 def _records(folder: Path, settings: RunConfig) -> list[str]:
     from cepscope.atomic import load_npz
     from cepscope.audio import read_audio
+    from cepscope.invert.sounds import stored_files
 
     table = load_npz(folder / "audio" / "sounds.npz")
     rows = []
-    for i, target in enumerate(_targets(folder)):
-        path = folder / "audio" / str(table["files"][i])
+    for i, (target, path) in enumerate(zip(_targets(folder), stored_files(folder / "audio"), strict=True)):
         scores = {name: table[name][i] for name in OWN}
         rows.append(record(target, path, read_audio(path)[0], method=settings.invert.method, scores=scores))
     return [json.dumps(row) for row in rows]

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from cepscope.atomic import load_npz
 from cepscope.audio import at_loudness, to_wav_bytes, write_wav
+from cepscope.errors import CorruptArtifactError
 from cepscope.features import MfccSpec
 from cepscope.invert.distances import mel_cepstral_distortion
 from cepscope.invert.harmonicity import hnr_and_voiced_share
@@ -133,6 +135,21 @@ class Sounds:
             title: [f"{value:.{digits}f}" if np.isfinite(value) else "\N{EN DASH}" for value in values]
             for title, (values, digits) in columns.items()
         }
+
+
+def stored_files(folder: Path) -> list[Path]:
+    """Return the wavs of a run's ``audio`` folder in the order of its patterns, as its ``sounds.npz`` lists them.
+
+    Raises
+    ------
+    CorruptArtifactError
+        If the list is damaged or names something outside the folder.
+    """
+    path = folder / "sounds.npz"
+    names = [str(name) for name in np.ravel(load_npz(path).get("files", []))]
+    if strange := [name for name in names if Path(name).name != name or Path(name).suffix != ".wav"]:
+        raise CorruptArtifactError(f"{path} must list files beside it. Received: {strange[0]!r}; run `invert` again")
+    return [folder / name for name in names]
 
 
 def file_name(name: str) -> str:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from cepscope.atomic import load_npz
 from cepscope.audio import read_audio
 from cepscope.corpora.layouts.rows import AUDIO_SUFFIXES
 from cepscope.corpora.recordings import Recording, as_recording, read_recording
 from cepscope.corpora.shards import Manifest, read_manifest, read_shard
 from cepscope.errors import CepscopeWarning, DataError, NotFittedError, ParameterError
 from cepscope.features import Scaling
+from cepscope.invert.sounds import stored_files
 from cepscope.pipeline.foreign import read_source
 from cepscope.pipeline.run import stored_config
 from cepscope.probe.explain import Explainer, FrontEnd
@@ -242,12 +242,12 @@ def unit_sides(folder: Path, units: Sequence[str]) -> dict[str, Side]:
         return {}
     patterns = Patterns.load(path)
     scaler = read_manifest(folder / "features").load_scaler(folder / "features")
-    sounds = folder / "audio" / "sounds.npz"
-    files = [str(name) for name in load_npz(sounds)["files"]] if sounds.is_file() else []
+    audio = folder / "audio"
+    files = stored_files(audio) if (audio / "sounds.npz").is_file() else []
     found = {}
     for place, (name, index) in enumerate(zip(patterns.units, patterns.indices, strict=True)):
         if name in units and index >= 0:
-            wav = folder / "audio" / files[place] if len(files) == len(patterns) else None
-            audio: Any = read_audio(wav)[0] if wav is not None and wav.is_file() else None
-            found[name] = Side(scaler.in_deviations(patterns.x[place, :, :, 0]), audio, patterns.spec.sr)
+            wav = files[place] if len(files) == len(patterns) else None
+            sound: Any = read_audio(wav)[0] if wav is not None and wav.is_file() else None
+            found[name] = Side(scaler.in_deviations(patterns.x[place, :, :, 0]), sound, patterns.spec.sr)
     return found

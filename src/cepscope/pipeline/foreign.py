@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cepscope.atomic import save_npz, sha256, write_text
+from cepscope.atomic import load_json, save_npz, sha256, write_text
 from cepscope.config import ModelConfig, RunConfig
 from cepscope.corpora import Patches
 from cepscope.errors import DataError, ParameterError
@@ -162,8 +162,7 @@ def run_import(context: Context) -> list[Path]:
 def read_source(folder: Path) -> dict[str, Any]:
     """Return where a run's network came from; empty if it was trained there."""
     path = folder / "model" / SOURCE
-    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    return found
+    return load_json(path) if path.is_file() else {}
 
 
 def relabelled(patches: Patches, labels: Iterable[str]) -> Patches:

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cepscope.atomic import load_npz, save_npz, write_text
+from cepscope.atomic import load_json, load_npz, save_npz, write_text
 from cepscope.audio import read_audio
 from cepscope.config import RunConfig
 from cepscope.corpora import Corpus, Patches, extract, load_corpus
+from cepscope.corpora.shards import read_manifest
 from cepscope.corpora.stretches import sound_rate
 from cepscope.errors import DataError
 from cepscope.features import Scaling, load_scaling
@@ -106,7 +107,7 @@ def run_extract(context: Context) -> list[Path]:
         progress=context.counter("extract"),
     )
     context.__dict__["patches"] = keep
-    names = {shard["file"] for shard in json.loads((folder / "manifest.json").read_text("utf-8"))["shards"]}
+    names = {shard.file for shard in read_manifest(folder).shards}
     return [folder / name for name in sorted({"manifest.json", "scaler.npz", *names})]
 
 
@@ -236,10 +237,11 @@ class StoredSounds:
 def stored_sounds(context: Context) -> StoredSounds:
     """Read the sounds of a run, in the order of its patterns."""
     from cepscope.invert.scores import load_sound_rows
+    from cepscope.invert.sounds import stored_files
 
     folder = context.folder / "audio"
     table = load_npz(folder / "sounds.npz")
-    audio = [read_audio(folder / str(name))[0] for name in table["files"]]
+    audio = [read_audio(path)[0] for path in stored_files(folder)]
     rows = load_sound_rows(folder / "sounds.csv")
     return StoredSounds(np.stack(audio), context.patterns.spec.sr, table["relative_error"], rows)
 
@@ -298,7 +300,7 @@ def report_content(context: Context) -> ReportContent:
     chosen = load_npz(folder / "patterns" / "exemplars.npz")
     index, activation = chosen["index"], chosen["activation"]
     waves = {int(i): read_audio(folder / "audio" / "exemplars" / f"{i:05d}.wav")[0] for i in np.unique(index)}
-    manifest = json.loads((folder / "features" / "manifest.json").read_text("utf-8"))
+    manifest = read_manifest(folder / "features")
     config = context.config
     stages = context.ledger.record["stages"]
     source = read_source(folder) if config.model.file else {}
@@ -312,7 +314,7 @@ def report_content(context: Context) -> ReportContent:
         patterns=context.patterns,
         audio=stored_sounds(context).audio,
         rows=rows,
-        summary=json.loads((folder / "patterns" / "summary.json").read_text("utf-8")),
+        summary=load_json(folder / "patterns" / "summary.json"),
         exemplars=index,
         exemplar_activations=activation,
         exemplar_waves=waves,
@@ -320,8 +322,8 @@ def report_content(context: Context) -> ReportContent:
         filters=load_npz(folder / "model" / "filters.npz"),
         history=[] if source else read_history(folder / "model" / "history.csv"),
         title=config.report.title or f"What {whose} listens for",
-        synthetic=bool(manifest.get("synthetic")),
-        note=str(manifest.get("note", "")),
+        synthetic=manifest.synthetic,
+        note=manifest.note,
         run={
             **({"network": source} if source else {}),
             "settings": json.loads(config.model_dump_json(exclude=unused)),

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from cepscope.atomic import load_npz
 from cepscope.errors import CorruptArtifactError, DataError, NotFittedError, ParameterError
 from cepscope.features import Scaling, load_scaling
-from cepscope.invert.sounds import file_name
+from cepscope.invert.sounds import file_name, stored_files
 from cepscope.maximize.patterns import Patterns
 from cepscope.report.events import FILE, Entry, EventFiles, require_tensorboard
 from cepscope.report.figures import FORMATS
@@ -236,7 +236,7 @@ def _patterns(found: Patterns, scaling: Scaling, titles: Mapping[str, str], when
 
 
 def _sounds(folder: Path, layers: Mapping[str, str], titles: Mapping[str, str]) -> Iterator[Entry]:
-    files = [folder / "audio" / str(name) for name in load_npz(folder / SOUNDS).get("files", ())]
+    files = stored_files(folder / "audio")
     names = [_name(row) for row in _read(folder / SOUND_ROWS)]
     if len(files) != len(names):
         raise CorruptArtifactError(
