@@ -53,14 +53,15 @@ def _sources(room: Path) -> list[Path]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that a result may depend on, without importing anything heavy."""
+    """Return the versions, and the threads, that a result may depend on, without importing anything heavy."""
     found = {"cepscope": cepscope.__version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "absent"
-    return found
+    # among how many threads TensorFlow splits its sums, which their last bits depend on
+    return found | {"threads": os.environ.get("TF_NUM_INTRAOP_THREADS") or str(os.cpu_count())}
 
 
 def _inside(name: str) -> str:
