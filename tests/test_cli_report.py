@@ -92,7 +92,9 @@ def test_settings_say_how_a_corpus_is_read(cepscope: Any, words: Path) -> None:
     assert Path("reports/words-corpus.html").read_text("utf-8") == other
 
 
-@pytest.mark.parametrize("form", SIGNATURES)
+@pytest.mark.parametrize(
+    "form", [pytest.param(form, marks=[pytest.mark.slow] if form != "pdf" else []) for form in SIGNATURES]
+)
 def test_figures_of_a_recording(cepscope: Any, tone: Path, form: str) -> None:
     assert cepscope("report", tone.name, "--figures", "paper", "--format", form, "--dpi", 50) == 0, cepscope.err
     assert cepscope.lines == [f"paper/clip--b-tone-.{form}"]
@@ -103,6 +105,7 @@ def test_figures_of_a_recording(cepscope: Any, tone: Path, form: str) -> None:
     assert not Path("reports").exists()
 
 
+@pytest.mark.slow
 def test_figures_of_a_run(cepscope: Any, run: Path) -> None:
     common = ("--figures", "paper", "--format", "png", "--dpi", 40)
     names: dict[str, list[str]] = {}

@@ -26,6 +26,7 @@ SMALL = (
     "features.sr=8000", "features.frames=48", "model.filters=[3, 4]", "train.pretrain_epochs=1", "train.epochs=2",
     "maximize.steps=4", "invert.method=fast", "report.exemplars=2",
 )  # fmt: skip
+pytestmark = pytest.mark.slow  # matching, page and snapshots have quicker tests of their own
 TAKEN = ["untrained", "pretrained", "epoch-1"]
 MOMENTS = ["untrained", "pretrained", "epoch 1", "trained"]
 
@@ -76,7 +77,6 @@ def test_snapshots_are_outputs_of_the_training(run: Path) -> None:
     assert not (run / "model" / "checkpoints").exists()
 
 
-@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_snapshots_which_go_with_the_setting(
     watched: Path, run: Path, words: Path
 ) -> None:
@@ -107,7 +107,6 @@ def test_a_killed_run_goes_on_to_the_same_snapshots_which_go_with_the_setting(
     assert not any("snapshots" in name for name in Ledger(watched).outputs("train"))
 
 
-@pytest.mark.slow
 def test_two_runs_of_other_seeds(cepscope: Any, watched: Path, words: Path, tmp_path: Path) -> None:
     run_stages(tmp_path / "other", settings(words, "seed=1"))
     assert cepscope("compare", "watched", "other", "--json") == 0, cepscope.err
@@ -195,7 +194,6 @@ def test_how_units_came_to_be(cepscope: Any, watched: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == before  # what is kept is not searched again
 
 
-@pytest.mark.slow
 def test_what_is_kept_grows_and_is_replaced_when_damaged(watched: Path) -> None:
     kept = watched / "compare"
     compare_snapshots(watched, units=["crbm2:1"])
@@ -209,7 +207,6 @@ def test_what_is_kept_grows_and_is_replaced_when_damaged(watched: Path) -> None:
     assert list(load_npz(kept / "epoch-1.npz")["units"]) == ["crbm2:1", "crbm1:0"]
 
 
-@pytest.mark.slow
 def test_a_moment_is_searched_as_the_run_searches(watched: Path) -> None:
     """A snapshot of the trained network itself gives the patterns, sounds and scores that are stored."""
     from cepscope.models import load_model

@@ -20,14 +20,13 @@ class Shown(NamedTuple):
     players: int
     pictures: int
     says: str
-    quick: bool = False
 
 
 SHOWN = {
     "first_sounds": Shown(10, 2, "test_accuracy"),
     "what_is_a_crbm": Shown(5, 8, "of clips have less of it forwards"),
     "priors_and_patterns": Shown(4, 4, "patch_likelihood"),
-    "from_mfcc_to_sound": Shown(6, 5, "TensorFlow loaded: False", quick=True),
+    "from_mfcc_to_sound": Shown(6, 5, "TensorFlow loaded: False"),
     "your_own_keras_model": Shown(10, 3, "time first: 56 frames of 13 MFCC"),
     "few_labels": Shown(1, 3, "voices in both sides: 0"),
 }
@@ -49,9 +48,8 @@ def test_both_faces_of_a_notebook_agree(script: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of jupyter's own event loop and paths
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # of the kernel's sockets
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if shown.quick else pytest.mark.slow) for name, shown in SHOWN.items()]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHOWN)
 def test_a_notebook_runs_and_shows_its_results(name: str, tmp_path: Path) -> None:
     notebook = jupytext.read(FOLDER / f"{name}.py")
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}

@@ -168,6 +168,7 @@ def test_the_command_makes_the_same_bits_then_skips_then_probes(cepscope: Any, f
     assert "test accuracy" in cepscope.out
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_patterns(copy: Path, words: Path) -> None:
     before = Patterns.load(copy / "patterns" / "patterns.npz")
     config = settings(words, "seed=1", "maximize.layers=['logits']")
@@ -202,6 +203,7 @@ def test_a_changed_setting_is_followed_from_its_stage_on(copy: Path, words: Path
     assert sounds == {"logits-0.wav", "logits-1.wav"}  # those of other units are gone
 
 
+@pytest.mark.slow
 def test_a_file_of_someone_else_in_the_run_stays(copy: Path, words: Path) -> None:
     mine = copy / "audio" / "mine.wav"
     mine.write_bytes(b"my own recording")

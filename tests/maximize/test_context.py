@@ -77,7 +77,7 @@ def test_no_such_place() -> None:
         receptive_field(build_cdbn((20, 64, 1), 3), "crbm1", (8, 0))
 
 
-@pytest.fixture(scope="module", params=["silence", "donor"])
+@pytest.fixture(scope="module", params=["silence", pytest.param("donor", marks=pytest.mark.slow)])
 def placed(request: pytest.FixtureRequest, digit_model: keras.Model, digit_patches: Patches) -> Patterns:
     return maximize(
         digit_model, digit_patches, layers=["crbm2", "logits"], steps=16, components=60, context=request.param
@@ -119,6 +119,7 @@ def test_units_rise_above_what_the_context_alone_gives(
     assert (rise > 0).all()
 
 
+@pytest.mark.slow
 def test_a_context_of_ones_own(digit_model: keras.Model, digit_patches: Patches) -> None:
     both = {"objectives": ["crbm1:1"], "steps": 4, "components": 30}
     mine = digit_patches.test.x[3]

@@ -166,6 +166,7 @@ def test_the_classic_mode_climbs_all_units_at_once_and_leaves_speech(
         maximize(digit_model, digit_patches, mode="plain")
 
 
+@pytest.mark.slow
 def test_equal_objectives_are_equal_only_with_equal_seeds(digit_model: keras.Model, digit_patches: Patches) -> None:
     def one(seed: int, *names: str) -> np.ndarray:
         objectives = [unit("crbm2:3").named(name) for name in names]
@@ -202,6 +203,7 @@ def test_composite_objectives_climb_and_are_kept(
     np.testing.assert_allclose(np.diag(read.measure(back.x)), found.activation, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_variants_differ_and_diversity_drives_them_apart(digit_model: keras.Model, digit_patches: Patches) -> None:
     def likeness(weight: float, restarts: int) -> float:
         found = maximize(
@@ -251,6 +253,7 @@ def test_a_callback_sees_and_may_stop(digit_model: keras.Model, digit_patches: P
     assert np.array_equal(found.history[32:], np.repeat(found.history[31:32], 32, axis=0))
 
 
+@pytest.mark.slow
 def test_a_longer_search_begins_as_a_shorter_one_and_progress_counts_to_the_end(
     digit_model: keras.Model, digit_patches: Patches
 ) -> None:
@@ -266,6 +269,7 @@ def test_a_longer_search_begins_as_a_shorter_one_and_progress_counts_to_the_end(
     assert seen == [(16, 20), (20, 20), (16, 24), (24, 24)]
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_only_from_its_own_file(
     digit_model: keras.Model, digit_patches: Patches, tmp_path: Path
 ) -> None:

@@ -105,6 +105,7 @@ def _exact_samples(rbm: ConvolutionalRBM, count: int, seed: int) -> Array:
     return v[np.random.default_rng(seed).choice(256, count, p=np.exp(f - np.logaddexp.reduce(f)))]
 
 
+@pytest.mark.slow
 def test_both_directions_bracket_the_truth_on_average() -> None:
     """With few steps the bounds are loose, and on their sides."""
     below, above = [], []
@@ -151,7 +152,7 @@ def test_rates_of_data_make_a_better_base() -> None:
     assert base.visible[0] == pytest.approx(np.log(seen / (1 - seen)), rel=1e-5)
 
 
-@pytest.mark.parametrize("visible", ["binary", "gaussian"])
+@pytest.mark.parametrize("visible", [pytest.param("binary", marks=pytest.mark.slow), "gaussian"])
 def test_long_chains_stand_in_for_exact_samples(visible: str) -> None:
     """Both estimates within three errors, the second from chains of the model's own."""
     rbm = _rbm(1, visible, scale=0.8)

@@ -178,6 +178,7 @@ def test_contrastive_divergence_becomes_exact_with_many_steps(visible: str, pool
     assert np.abs(exact).max() > 4 * noise
 
 
+@pytest.mark.slow
 def test_persistent_chains_learn_the_most_likely_model() -> None:
     """As likely (under the same weight decay) as what exact gradients find from the same start, to .01 nats."""
     data = _states()[np.random.default_rng(1).choice([0, 9, 27, 54, 63], 400)]

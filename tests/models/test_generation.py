@@ -223,6 +223,7 @@ def pretrained(digit_patches: Any) -> keras.Model:
     return model
 
 
+@pytest.mark.slow
 def test_real_digits_come_back_through_the_layers(pretrained: keras.Model, digit_patches: Any) -> None:
     """Of unseen voices: through one layer, most of a patch; through two, more than the mean patch tells."""
     x = digit_patches.test.x[:40]

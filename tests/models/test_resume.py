@@ -96,6 +96,7 @@ def test_interrupted_anywhere_the_end_is_the_same(bars: Any, tmp_path: Path) -> 
     assert again_rows == rows
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("every_batch")
 def test_another_training_does_not_go_on_from_there(bars: Any, tmp_path: Path) -> None:
     model, path = _model(1), tmp_path / "state.npz"

@@ -67,6 +67,7 @@ def test_a_snapshot_is_the_network_of_its_moment(bars: Any, trained: tuple[Any, 
     np.testing.assert_array_equal(model(x), said[-1])  # which stayed as it was
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_ends_with_the_same_snapshots(bars: Any, tmp_path: Path) -> None:
     _train(bars, tmp_path / "alone")
     with pytest.raises(Killed):

@@ -67,6 +67,7 @@ def test_a_fitted_one_can_be_pickled_and_cloned() -> None:
     assert (clone(found).set_params(random_state=2).fit(x).transform(x) != features).any()
 
 
+@pytest.mark.slow
 def test_a_pipeline_reads_real_digits(digit_patches: Any) -> None:
     """Ten digits of voices that were not trained on; chance is .1."""
     train, test = digit_patches.train, digit_patches.test
