@@ -23,7 +23,7 @@ import numpy as np
 import cepscope as cs
 from cepscope.audio import read_audio
 digits = cs.load_corpus("spoken-digits").clips[:12]
-recordings = [read_audio(clip.path) for clip in digits]
+recordings = [(np.tile(audio, 3), rate) for audio, rate in map(read_audio, (clip.path for clip in digits))]
 y, sr = recordings[0]
 """
 SHORTER = {"epochs=80": "epochs=1"}
