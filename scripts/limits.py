@@ -1,0 +1,185 @@
+"""How much time and memory the stages take, and how both grow: with clips, with units, with patterns.
+
+    python scripts/limits.py extract --sizes 1000 10000 100000
+    python scripts/limits.py maximize --sizes 50 500 5000 --memory 64
+    python scripts/limits.py invert --sizes 10 100 1000 --json
+
+Each size has a process of its own, so that its peak is its own; this one loads nothing but the standard library, because
+a new process's peak is at first that of the one that started it. Clips are noise, units have random weights: what a
+step costs depends on neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import resource
+import sys
+import tempfile
+import time
+import wave
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+RATE = 8000  # Hz, of the clips, which are one second long
+DISTINCT = 200  # sound files; the other clips are hard links to them, of which a file system allows some ten thousand
+CLASSES = 10
+SIZES = {"extract": (1000, 10_000, 100_000), "maximize": (50, 500, 5000), "invert": (10, 100, 1000)}
+COUNTED = {"extract": "clips", "maximize": "units", "invert": "patterns"}
+Row = dict[str, Any]
+
+
+def peak_mb() -> int:
+    """Return the most memory that this process has had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def alone(run: Callable[..., Row], *arguments: object) -> Row:
+    """Return what a function gives in a process of its own."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as process:
+        return process.submit(run, *arguments).result()
+
+
+def make_corpus(folder: Path, clips: int) -> Path:
+    """Write clips of noise, by class; most are links."""
+    rng, originals = random.Random(0), []
+    for i in range(clips):
+        path = folder / f"class-{i % CLASSES}" / f"{i:07d}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if i < DISTINCT:
+            with wave.open(str(path), "wb") as file:
+                file.setnchannels(1)
+                file.setsampwidth(2)
+                file.setframerate(RATE)
+                file.writeframes(rng.randbytes(2 * RATE))
+            originals.append(path)
+        else:
+            path.hardlink_to(originals[i % DISTINCT])
+    return folder
+
+
+def extract(corpus: Path, features: Path, frames: int) -> Row:
+    """List a corpus and extract it."""
+    import cepscope as cs
+
+    before, start = peak_mb(), time.perf_counter()
+    listed = cs.load_corpus(corpus)
+    there = time.perf_counter()
+    cs.extract(listed, cs.MfccSpec(sr=RATE, n_mfcc=20, floor=1e-5), frames=frames, out=features)
+    taken = time.perf_counter() - there
+    return {
+        "list_s": round(there - start, 1),
+        "seconds": round(taken, 1),
+        "clips_per_s": round(len(listed.clips) / taken),
+        "before_mb": before,
+        "peak_mb": peak_mb(),
+    }
+
+
+def read(features: Path) -> Row:
+    """Read what was extracted."""
+    from cepscope.corpora import Patches
+
+    start = time.perf_counter()
+    patches = Patches.load(features)
+    bytes_of_x = patches.train.x.nbytes + patches.test.x.nbytes
+    return {
+        "read_s": round(time.perf_counter() - start, 1),
+        "read_peak_mb": peak_mb(),
+        "patches_mb": round(bytes_of_x / (1 << 20)),
+        "bytes_a_clip": bytes_of_x // (len(patches.train) + len(patches.test)),
+    }
+
+
+def spoken_digits(frames: int) -> Any:
+    """Return the patches of the built-in corpus."""
+    import cepscope as cs
+
+    return cs.extract(cs.load_corpus("spoken-digits"), cs.MfccSpec(sr=16000, n_mfcc=20, floor=1e-5), frames=frames)
+
+
+def maximize(units: int, frames: int, memory: int, steps: int) -> Row:
+    """Find the patterns of a dense layer on top of a small network."""
+    import cepscope as cs
+    from cepscope.models.backend import keras, tf
+
+    tf.get_logger().setLevel("ERROR")
+    patches = spoken_digits(frames)
+    below = cs.build_cdbn(patches.input_shape, patches.classes)
+    top = keras.layers.Dense(units, name="many")(keras.layers.Flatten()(below.get_layer("crbm2").output))
+    model = keras.Model(below.inputs, top)
+    before, start = peak_mb(), time.perf_counter()
+    cs.maximize(model, patches, layers=["many"], memory=memory, steps=steps)
+    taken = time.perf_counter() - start
+    return {
+        "seconds": round(taken, 1),
+        "ms_a_unit": round(1000 * taken / units),
+        "before_mb": before,
+        "peak_mb": peak_mb(),
+    }
+
+
+def invert(patterns: int, frames: int) -> Row:
+    """Turn patches of speech into sound."""
+    import numpy as np
+
+    import cepscope as cs
+
+    patches = spoken_digits(frames)
+    real = patches.decode(patches.train.x)
+    targets = real[np.arange(patterns) % len(real)]
+    before, start = peak_mb(), time.perf_counter()
+    cs.invert(targets, patches.spec)
+    taken = time.perf_counter() - start
+    return {
+        "seconds": round(taken, 1),
+        "ms_a_pattern": round(1000 * taken / patterns),
+        "before_mb": before,
+        "peak_mb": peak_mb(),
+    }
+
+
+def measure(stage: str, size: int, args: argparse.Namespace) -> Row:
+    """Measure one size of a stage."""
+    if stage == "maximize":
+        return alone(maximize, size, args.frames, args.memory, args.steps)
+    if stage == "invert":
+        return alone(invert, size, args.frames)
+    with tempfile.TemporaryDirectory(prefix="limits-") as folder:
+        corpus, features = make_corpus(Path(folder) / "corpus", size), Path(folder) / "features"
+        return alone(extract, corpus, features, args.frames) | alone(read, features)
+
+
+def main() -> None:
+    """Measure all sizes of a stage."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", choices=SIZES)
+    parser.add_argument("--sizes", type=int, nargs="+", help="clips, units or patterns, from few to many")
+    parser.add_argument("--frames", type=int, default=64, help="of a patch")
+    parser.add_argument("--memory", type=int, default=256, help="of maximize, MB")
+    parser.add_argument("--steps", type=int, default=64, help="of maximize")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
+    counted = COUNTED[args.stage]
+    rows: list[Row] = []
+    for size in args.sizes or SIZES[args.stage]:
+        row = {counted: size} | measure(args.stage, size, args)
+        if rows:  # from size to size: what does not grow cancels
+            grown = (row["peak_mb"] - rows[-1]["peak_mb"]) / (size - rows[-1][counted])
+            row["mb_per_1000_more"] = round(1000 * grown, 1)
+        rows.append(row)
+        if not args.json:
+            print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+    if args.json:
+        print(json.dumps({"stage": args.stage, "cores": os.cpu_count(), "frames": args.frames, "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
