@@ -4,9 +4,9 @@
     python scripts/limits.py maximize --sizes 50 500 5000 --memory 64
     python scripts/limits.py invert --sizes 10 100 1000 --json
 
-Each size has a process of its own, so that its peak is its own; this one loads nothing but the standard library, because
-a new process's peak is at first that of the one that started it. Clips are noise, units have random weights: what a
-step costs depends on neither.
+Each size has a process of its own, so that its peak is its own; this one loads nothing but the standard library,
+because a new process's peak is at first that of the one that started it. Clips are noise, units have random weights:
+what a step costs depends on neither.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import time
 import wave
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def extract(corpus: Path, features: Path, frames: int) -> Row:
     """List a corpus and extract it."""
     import cepscope as cs
 
-    before, start = peak_mb(), time.perf_counter()
+    start = time.perf_counter()
     listed = cs.load_corpus(corpus)
     there = time.perf_counter()
     cs.extract(listed, cs.MfccSpec(sr=RATE, n_mfcc=20, floor=1e-5), frames=frames, out=features)
@@ -77,7 +78,6 @@ def extract(corpus: Path, features: Path, frames: int) -> Row:
         "list_s": round(there - start, 1),
         "seconds": round(taken, 1),
         "clips_per_s": round(len(listed.clips) / taken),
-        "before_mb": before,
         "peak_mb": peak_mb(),
     }
 
@@ -104,13 +104,22 @@ def spoken_digits(frames: int) -> Any:
     return cs.extract(cs.load_corpus("spoken-digits"), cs.MfccSpec(sr=16000, n_mfcc=20, floor=1e-5), frames=frames)
 
 
-def maximize(units: int, frames: int, memory: int, steps: int) -> Row:
+def maximize(units: int, frames: int, clips: int, memory: int, steps: int) -> Row:
     """Find the patterns of a dense layer on top of a small network."""
+    import numpy as np
+
     import cepscope as cs
     from cepscope.models.backend import keras, tf
 
     tf.get_logger().setLevel("ERROR")
     patches = spoken_digits(frames)
+    if clips:
+        rng, real = np.random.default_rng(0), patches.train
+        pick = rng.integers(len(real), size=clips)
+        x = real.x[pick]
+        x += 0.1 * rng.standard_normal(x.shape, np.float32)
+        train = replace(real, x=x, y=real.y[pick], paths=("",) * clips, speakers=("",) * clips)
+        patches = replace(patches, train=train)
     below = cs.build_cdbn(patches.input_shape, patches.classes)
     top = keras.layers.Dense(units, name="many")(keras.layers.Flatten()(below.get_layer("crbm2").output))
     model = keras.Model(below.inputs, top)
@@ -148,7 +157,7 @@ def invert(patterns: int, frames: int) -> Row:
 def measure(stage: str, size: int, args: argparse.Namespace) -> Row:
     """Measure one size of a stage."""
     if stage == "maximize":
-        return alone(maximize, size, args.frames, args.memory, args.steps)
+        return alone(maximize, size, args.frames, args.clips, args.memory, args.steps)
     if stage == "invert":
         return alone(invert, size, args.frames)
     with tempfile.TemporaryDirectory(prefix="limits-") as folder:
@@ -162,6 +171,7 @@ def main() -> None:
     parser.add_argument("stage", choices=SIZES)
     parser.add_argument("--sizes", type=int, nargs="+", help="clips, units or patterns, from few to many")
     parser.add_argument("--frames", type=int, default=64, help="of a patch")
+    parser.add_argument("--clips", type=int, default=0, help="of maximize: noisy copies of the built-in corpus's 700")
     parser.add_argument("--memory", type=int, default=256, help="of maximize, MB")
     parser.add_argument("--steps", type=int, default=64, help="of maximize")
     parser.add_argument("--json", action="store_true")

@@ -13,12 +13,11 @@ import tensorflow as tf
 import cepscope as cs
 from cepscope.corpora import Patches
 from cepscope.errors import CorruptArtifactError, ParameterError
-from cepscope.maximize import engine
 from cepscope.maximize.engine import maximize
 from cepscope.maximize.objectives import direction, objective_reader, objectives_of, unit
 from cepscope.maximize.parametrizations import parametrization
 from cepscope.maximize.patterns import Patterns
-from cepscope.maximize.transforms import DEFAULT_TRANSFORMS, DRAWS, Transforms
+from cepscope.maximize.transforms import Transforms
 from cepscope.maximize.units import unit_activations
 
 
@@ -295,12 +294,10 @@ def test_with_noise_the_best_is_chosen_without_it(digit_model: keras.Model, digi
 
 
 def test_a_search_that_was_killed_goes_on_to_the_same_bits(
-    digit_model: keras.Model, digit_patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digit_model: keras.Model, digit_patches: Patches, tmp_path: Path
 ) -> None:
-    both: dict[str, Any] = {"steps": 40, "components": 30, "layers": ["crbm1"]}
-    numbers = 960 * engine.VALUES_A_NUMBER + DRAWS + DEFAULT_TRANSFORMS.normals
-    numbers += engine.VALUES_A_UNIT * sum(int(np.prod(layer.output.shape[1:])) for layer in digit_model.layers)
-    monkeypatch.setattr(engine, "BATCH_BYTES", 4 * numbers * 3)  # 3 units a batch, of 6
+    # 8 patterns a batch, of 12
+    both: dict[str, Any] = {"steps": 40, "components": 30, "layers": ["crbm1"], "restarts": 2, "memory": 1}
     expected = maximize(digit_model, digit_patches, **both)
     path, calls = tmp_path / "search.npz", 0
 
@@ -323,6 +320,26 @@ def test_a_search_that_was_killed_goes_on_to_the_same_bits(
     assert calls < 6 + 2 + 1  # six calls in all, two of them twice
     np.testing.assert_array_equal(found.x, expected.x)
     np.testing.assert_array_equal(found.history, expected.history)
+
+
+def test_memory_decides_how_many_share_a_batch_and_nothing_else(
+    digit_model: keras.Model, digit_patches: Patches
+) -> None:
+    both: dict[str, Any] = {"layers": ["crbm1"], "steps": 16, "components": 30, "restarts": 2}
+    steps: dict[int, int] = {}
+
+    def climb(memory: int) -> Patterns:
+        def progress(_done: int, total: int) -> None:
+            steps[memory] = total
+
+        return maximize(digit_model, digit_patches, memory=memory, progress=progress, **both)
+
+    much, little = climb(256), climb(1)
+    assert steps == {256: 16, 1: 32}  # one batch, two batches
+    np.testing.assert_allclose(little.history, much.history, rtol=1e-3, atol=1e-5)  # sums run in another order
+    np.testing.assert_allclose(little.x, much.x, atol=1e-2)
+    with pytest.raises(ParameterError, match="memory"):
+        climb(0)
 
 
 def test_objectives_must_be_a_list_of_different_ones(digit_model: keras.Model, digit_patches: Patches) -> None:

@@ -177,7 +177,10 @@ class TransformsConfig(_Section):
 
 
 class MaximizeConfig(_Section):
-    """The search for patterns; see `cepscope.maximize.engine.maximize`."""
+    """The search for patterns; see `cepscope.maximize.engine.maximize`.
+
+    `memory` is how many megabytes the patterns of one batch may take.
+    """
 
     layers: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
     objectives: tuple[str, ...] = ()
@@ -195,6 +198,7 @@ class MaximizeConfig(_Section):
     diversity: NotNegative = 0.3
     patience: NaturalNumber = 0
     step: Positive = 1.0
+    memory: Count = 256
     priors: PriorsConfig = PriorsConfig()
     transforms: TransformsConfig = TransformsConfig()
 

@@ -47,7 +47,6 @@ from cepscope.models.checks import natural, positive
 MODES = ("speech", "classic")
 CLASSIC_START = 0.3  # root mean square of the classic recipe's noise
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam, Kingma and Ba 2015
-BATCH_BYTES = 1 << 28  # of activations and patterns that one batch may hold
 VALUES_A_NUMBER = 24  # numbers that the loop keeps for each number of a pattern: spectra, patches of the mixture, ...
 VALUES_A_UNIT = 3  # and for each number that a layer gives: itself, what came before it, its gradient
 IMPROVEMENT = 1e-3  # of the score, below which a step counts as none
@@ -76,6 +75,7 @@ def maximize(
     diversity: float = 0.3,
     patience: int = 0,
     step: float = 1.0,
+    memory: int = 256,
     seed: int = 0,
     checkpoint: str | Path | None = None,
     callback: Callback | None = None,
@@ -129,6 +129,9 @@ def maximize(
         compared without them, every 16 steps.
     step : float
         Of the classic mode, in standard deviations.
+    memory : int
+        Megabytes that patterns, activations and gradients may take. As many patterns as that allows share a batch, at
+        least the starts and variants of one objective; of the result only the last bits depend on it.
     seed : int
         Start of the ascent, derived for each pattern from its name: it does not depend on its neighbours.
     checkpoint : path, optional
@@ -152,7 +155,7 @@ def maximize(
     if mode not in MODES:
         raise ParameterError(f"`mode` must be one of {', '.join(MODES)}. Received: {mode!r}")
     positive(learning_rate=learning_rate, radius=radius, step=step)
-    natural(1, steps=steps, components=components, restarts=restarts, variants=variants)
+    natural(1, steps=steps, components=components, restarts=restarts, variants=variants, memory=memory)
     natural(patience=patience, seed=seed)
     if not (np.isfinite(headroom) and 0 <= shrinkage < 1 and 0 <= diversity < np.inf):
         raise ParameterError(
@@ -206,7 +209,7 @@ def maximize(
     settings = {"mode": mode, "steps": steps, **used, "seed": seed}
     numbers = int(np.prod(patches.input_shape)) * VALUES_A_NUMBER + search.draws
     numbers += VALUES_A_UNIT * _numbers_given(model)
-    many = max(1, BATCH_BYTES // (4 * numbers))
+    many = max(1, (memory << 20) // (4 * numbers))
     state = ""
     if checkpoint is not None:
         plain, vectors = to_plain(wanted)
@@ -228,7 +231,7 @@ def maximize(
             f"The search for {names[0]} ({len(names)} of {len(x)}) ended in NaN or Inf; take a smaller `learning_rate`."
         )
     owner = plan.owner[:: plan.restarts]
-    own = read.measure(x)[np.arange(len(x)), owner]
+    own = read.measure_own(x, owner)
     plain, vectors = to_plain([wanted[i] for i in owner])
     return Patterns(
         units=plan.names,

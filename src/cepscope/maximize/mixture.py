@@ -23,6 +23,7 @@ WIDTH, STRIDE = 8, 4  # frames
 DIRECTIONS, MIXTURES = 40, 12
 MAX_PATCHES = 6_000  # more do not change the fit
 SPREAD = 1e-2  # least variance along a direction, in variances of speech: digital silence has none of its own
+BLOCK = 1024  # clips looked at together
 STILL = 1e-3  # a frame this near to digital silence says nothing about speech
 
 
@@ -145,15 +146,19 @@ def fit_patch_mixture(
     x = np.asarray(x, np.float32)
     still = np.asarray(silence, np.float32)
     width = min(width, x.shape[2])
-    patches, sounding = cut(x, still, width, stride)
-    flat = patches[sounding].astype(np.float64)
-    if len(flat) < 2 * mixtures:
+    x = x.reshape(x.shape[:3])
+    clips, places = np.nonzero(
+        np.concatenate([_sounding(x[i : i + BLOCK], still, width, stride) for i in range(0, len(x), BLOCK)])
+    )
+    if len(clips) < 2 * mixtures:
         raise DataError(
             f"A mixture of speech needs at least {2 * mixtures} sounding patches of {width} frames. "
-            f"Received: {len(flat)}. Add recordings."
+            f"Received: {len(clips)}. Add recordings."
         )
     rng = np.random.default_rng(seed)
-    flat = flat[rng.permutation(len(flat))[:MAX_PATCHES]]
+    chosen = rng.permutation(len(clips))[:MAX_PATCHES]  # only these are cut: all would be several times the corpus
+    starts = zip(clips[chosen], places[chosen] * stride, strict=True)
+    flat = np.stack([x[clip, :, s : s + width].ravel() for clip, s in starts]).astype(np.float64)
     kept = min(directions, flat.shape[1] - 1, len(flat) - 1)
     pca = PCA(kept, svd_solver="full").fit(flat)
     mixture = GaussianMixture(mixtures, reg_covar=SPREAD, random_state=seed, max_iter=60)
@@ -183,8 +188,17 @@ def cut(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Cut patterns into patches (n, count, n_mfcc * width); tell which are at least half sound."""
     x = x.reshape(x.shape[0], x.shape[1], x.shape[2])
-    starts = range(0, x.shape[2] - width + 1, stride)
+    patches = np.stack([x[:, :, s : s + width].reshape(len(x), -1) for s in _starts(x, width, stride)], axis=1)
+    return patches, _sounding(x, silence, width, stride)
+
+
+def _sounding(
+    x: npt.NDArray[np.float32], silence: npt.NDArray[np.float32], width: int, stride: int
+) -> npt.NDArray[np.bool_]:
+    """Tell which patches of patterns (n, n_mfcc, frames) are at least half sound: (n, count)."""
     quiet = np.all(np.abs(x - silence[:, None]) < STILL, axis=1)
-    patches = np.stack([x[:, :, s : s + width].reshape(len(x), -1) for s in starts], axis=1)
-    sounding = np.stack([~(quiet[:, s : s + width].mean(axis=1) > 0.5) for s in starts], axis=1)
-    return patches, sounding
+    return np.stack([~(quiet[:, s : s + width].mean(axis=1) > 0.5) for s in _starts(x, width, stride)], axis=1)
+
+
+def _starts(x: npt.NDArray[np.float32], width: int, stride: int) -> range:
+    return range(0, x.shape[2] - width + 1, stride)

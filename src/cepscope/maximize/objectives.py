@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse
 
 from cepscope.errors import ParameterError
 from cepscope.maximize.patterns import Patterns
@@ -28,6 +29,7 @@ from cepscope.maximize.units import FloatArray, Reader, Seen, Term, Unit, map_sh
 from cepscope.models.backend import tf
 
 SMALL = 1e-6  # least rise of a term above its mean
+BLOCK = 1024  # clips measured at a time
 
 
 @dataclass(frozen=True)
@@ -316,7 +318,7 @@ class ObjectiveReader:
     ----------
     model : keras.Model
     names : tuple of str
-    weights : array [shape=(objectives, terms)]
+    weights : scipy.sparse.csr_array [shape=(objectives, terms)]
     terms : Reader
     rest, scale : array [shape=(terms,)]
         Each term's mean over real speech, and how far the best real clip rises above it.
@@ -324,7 +326,7 @@ class ObjectiveReader:
 
     model: Any
     names: tuple[str, ...]
-    weights: npt.NDArray[np.float64]
+    weights: Any
     terms: Reader
     rest: FloatArray
     scale: FloatArray
@@ -356,26 +358,46 @@ class ObjectiveReader:
 
     def _way(self, i: int) -> tuple[Any, ...]:
         """Return what objectives must share to be read together: layers, and what single means have in common."""
-        used = [self.terms.terms[j] for j in np.flatnonzero(self.weights[i])]
+        used = [self.terms.terms[j] for j in self.weights.indices[slice(*self.weights.indptr[i : i + 2])]]
         single = len(used) == 1 and isinstance(used[0], Unit) and used[0].place is None
         return (*dict.fromkeys(term.layer for term in used), used[0].together if single else None)
 
     def _read(self, x: Any, owner: npt.NDArray[np.intp]) -> Any:
         """Do what `own` does, for inputs that go up together."""
-        weights = self.weights[owner].astype(np.float32)  # (n, terms)
-        used = np.flatnonzero(weights.any(axis=0))
         if self._way(owner[0])[-1] is not None:
-            chosen = np.abs(weights).argmax(axis=1)  # each row's only term
+            chosen = self.weights[owner].indices  # each row's only term
+            weights = self.weights[owner].data.astype(np.float32)
             own = [self.terms.terms[j] for j in chosen]
             seen = watch(self.model, {own[0].layer})(x)[own[0].layer]
             means = seen.mean_of([term.index for term in own])
-            return (means - self.rest[chosen]) / self.scale[chosen] * weights[np.arange(len(chosen)), chosen]
+            return (means - self.rest[chosen]) / self.scale[chosen] * weights
+        used = np.unique(self.weights[owner].indices)
         values = reader(self.model, [self.terms.terms[j] for j in used]).read(x)
-        return tf.reduce_sum((values - self.rest[used]) / self.scale[used] * weights[:, used], axis=1)
+        weights = self.weights[owner][:, used].toarray().astype(np.float32)  # (n, used)
+        return tf.reduce_sum((values - self.rest[used]) / self.scale[used] * weights, axis=1)
 
     def measure(self, x: npt.ArrayLike) -> FloatArray:
         """Return every objective of every input (n, n_mfcc, frames, 1), in the network's own units: (n, objectives)."""
         return np.asarray(self.terms.measure(x) @ self.weights.T, np.float32)
+
+    def measure_own(self, x: npt.ArrayLike, owner: npt.NDArray[np.intp], *, batch_size: int = 128) -> FloatArray:
+        """Return one objective of each input, in the network's own units: (n,); memory grows with `batch_size` only."""
+        x = np.asarray(x, np.float32)
+        found = np.zeros(len(x), np.float32)
+        for i in range(0, len(x), batch_size):
+            here = slice(i, i + batch_size)
+            found[here] = (self.weights[owner[here]] * self.terms.measure(x[here])).sum(axis=1)
+        return found
+
+
+def _mean_and_most(read: Reader, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the mean and the largest of each term over clips, in the memory of some of them."""
+    total, most = np.zeros(len(read.terms)), np.full(len(read.terms), -np.inf, np.float32)
+    for i in range(0, len(x), BLOCK):
+        real = read.measure(x[i : i + BLOCK])
+        total += real.sum(axis=0, dtype=np.float64)
+        most = np.maximum(most, real.max(axis=0))
+    return (total / len(x)).astype(np.float32), most
 
 
 def objective_reader(
@@ -392,14 +414,13 @@ def objective_reader(
     """
     terms = list(dict.fromkeys(term for objective in objectives for term in objective.weights))
     place = {term: i for i, term in enumerate(terms)}
-    weights = np.zeros((len(objectives), len(terms)))
-    for row, objective in zip(weights, objectives, strict=True):
-        for term, weight in objective.weights.items():
-            row[place[term]] = weight
+    entries = [(weight, i, place[term]) for i, one in enumerate(objectives) for term, weight in one.weights.items()]
+    values, rows, columns = (np.array(column) for column in zip(*entries, strict=True))
+    full = values != 0
+    weights: Any = scipy.sparse.coo_array((values[full], (rows[full], columns[full])), (len(objectives), len(terms)))
     read = reader(model, terms)
     rest, scale = np.zeros(len(terms), np.float32), np.ones(len(terms), np.float32)
     if speech is not None:
-        real = read.measure(speech)
-        rest = real.mean(axis=0)
-        scale = np.maximum(real.max(axis=0) - rest, SMALL)
-    return ObjectiveReader(model, tuple(one.name for one in objectives), weights, read, rest, scale)
+        rest, highest = _mean_and_most(read, np.asarray(speech, np.float32))
+        scale = np.maximum(highest - rest, SMALL)
+    return ObjectiveReader(model, tuple(one.name for one in objectives), weights.tocsr(), read, rest, scale)

@@ -23,6 +23,7 @@ from cepscope.models.backend import tf
 
 FloatArray = npt.NDArray[np.float32]
 NEPERS = math.log(10) / 10  # of power, a decibel
+BLOCK = 1024  # recordings at a time
 # Level of the loudest frame of conditioned speech, in dB above the mel power of white noise of power 1. Medians from -8
 # to -5 were seen: 26, 40 and 80 bands of synthetic speech at 16 kHz and of human speech at 8 kHz.
 SPEECH = -6.0
@@ -100,7 +101,8 @@ def fit_reach(mfcc: FloatArray, spec: MfccSpec, scaler: Scaling, *, headroom: fl
     """
     from_mfcc = mfcc_to_log_mel(np.eye(spec.n_mfcc, dtype=np.float32), spec).astype(np.float64)  # (n_mels, n_mfcc)
     if spec.c0:
-        level = float(np.median(loudest_frame(tf.constant(mfcc_to_log_mel(mfcc, spec), tf.float32)).numpy()))
+        blocks = (mfcc_to_log_mel(mfcc[i : i + BLOCK], spec) for i in range(0, len(mfcc), BLOCK))
+        level = float(np.median(np.concatenate([loudest_frame(tf.constant(block)).numpy() for block in blocks])))
     else:
         # white noise has in each bin the sum of the squared window, 3/8 win; filters have area 1 over Hz
         level = 10 * math.log10(0.375 * spec.win * spec.n_fft / spec.sr) + SPEECH

@@ -16,6 +16,7 @@ from cepscope.errors import DataError
 
 FloatArray = npt.NDArray[np.float32]
 MIN_PATCHES = 8
+BLOCK = 4096  # patches at a time
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,13 @@ def fit_patch_space(x: npt.ArrayLike, *, components: int = 200, shrinkage: float
             f"The space of speech needs at least {MIN_PATCHES} patches. Received: {len(x)}. Add recordings."
         )
     shape = (int(x.shape[1]), int(x.shape[2]))
-    flat = x.reshape(len(x), -1).astype(np.float64)
-    mean = flat.mean(axis=0)
-    flat -= mean
-    covariance = flat.T @ flat / (len(flat) - 1)
+    flat = x.reshape(len(x), -1)
+    mean = flat.mean(axis=0, dtype=np.float64)
+    covariance = np.zeros((flat.shape[1], flat.shape[1]))
+    for i in range(0, len(flat), BLOCK):
+        block = flat[i : i + BLOCK] - mean
+        covariance += block.T @ block
+    covariance /= len(flat) - 1
     covariance = (1 - shrinkage) * covariance + shrinkage * np.diag(np.diag(covariance))
     size = len(covariance)
     kept = min(components, size, len(flat) - 1)

@@ -39,6 +39,7 @@ CONVOLUTIONS = (
     keras.layers.SeparableConv1D,
     keras.layers.SeparableConv2D,
 )
+WIDE = 64  # units of a dense layer: the time of all of them, for each pattern, grows with their square
 MAP_RANK = 3  # outputs of at least this rank (batch, place..., channel) are maps
 FORM = "layer:index or layer:index@row,col, as in crbm2:7 or crbm2:7@3,10"
 
@@ -91,6 +92,10 @@ class Seen:
         """Return the mean of one unit an input (batch,), in less time than that of all units where the layer can."""
         if hasattr(self.layer, "pre_activation_of"):
             return self.mean_over(self.layer.pre_activation_of(self.value, indices)[..., None])[:, 0]
+        if _is_wide(self.layer):
+            kernel = tf.gather(tf.convert_to_tensor(self.layer.kernel), indices, axis=1)  # (inputs, batch)
+            found = tf.reduce_sum(tf.cast(self.value, tf.float32) * tf.transpose(tf.cast(kernel, tf.float32)), axis=1)
+            return found + tf.gather(self.layer.bias, indices) if self.layer.use_bias else found
         return tf.gather(self.mean(), indices, axis=1, batch_dims=1)
 
     def mean_over(self, found: Any) -> Any:
@@ -217,6 +222,12 @@ def map_shape(layer: Any) -> tuple[int, ...]:
 
 def _has_units(layer: Any) -> bool:
     return is_convolution(layer) or isinstance(layer, keras.layers.Dense)
+
+
+def _is_wide(layer: Any) -> bool:
+    """Tell whether a layer is a plain product with so many units that one an input is sooner computed alone."""
+    plain = type(layer) is keras.layers.Dense and layer.quantization_mode is None
+    return plain and layer.units > WIDE and len(layer.input.shape) < MAP_RANK
 
 
 def is_convolution(layer: Any) -> bool:
