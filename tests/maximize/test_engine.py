@@ -296,8 +296,8 @@ def test_with_noise_the_best_is_chosen_without_it(digit_model: keras.Model, digi
 def test_a_search_that_was_killed_goes_on_to_the_same_bits(
     digit_model: keras.Model, digit_patches: Patches, tmp_path: Path
 ) -> None:
-    # 8 patterns a batch, of 12
-    both: dict[str, Any] = {"steps": 40, "components": 30, "layers": ["crbm1"], "restarts": 2, "memory": 1}
+    # 5 patterns a batch, of 6
+    both: dict[str, Any] = {"steps": 40, "components": 30, "layers": ["crbm1"], "memory": 1}
     expected = maximize(digit_model, digit_patches, **both)
     path, calls = tmp_path / "search.npz", 0
 
@@ -325,7 +325,7 @@ def test_a_search_that_was_killed_goes_on_to_the_same_bits(
 def test_memory_decides_how_many_share_a_batch_and_nothing_else(
     digit_model: keras.Model, digit_patches: Patches
 ) -> None:
-    both: dict[str, Any] = {"layers": ["crbm1"], "steps": 16, "components": 30, "restarts": 2}
+    both: dict[str, Any] = {"layers": ["crbm1"], "steps": 16, "components": 30}
     steps: dict[int, int] = {}
 
     def climb(memory: int) -> Patterns:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from cepscope.errors import ParameterError
-from cepscope.maximize.units import Unit, resolve_layer, unit_activations, unit_layers, unit_reader
+from cepscope.maximize.units import Seen, Unit, resolve_layer, unit_activations, unit_layers, unit_reader
 from cepscope.models import build_cdbn
 
 
@@ -137,3 +138,16 @@ def test_unknown_layers_are_refused_with_the_names_there_are(plain_cnn: keras.Mo
 def test_a_model_without_units_is_refused() -> None:
     with pytest.raises(ParameterError, match="no unit"):
         unit_layers(keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()]))
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_units_of_a_wide_layer_are_read_alone_as_among_all(use_bias: bool) -> None:
+    keras.utils.set_random_seed(2)
+    wide = keras.layers.Dense(200, activation="relu", use_bias=use_bias, bias_initializer="normal", name="wide")
+    model = keras.Sequential([keras.Input((6, 9, 1)), keras.layers.Flatten(), wide])
+    x = np.random.default_rng(0).standard_normal((5, 54)).astype(np.float32)
+    indices = [199, 0, 7, 7, 64]
+    found = Seen(model.get_layer("wide"), tf.constant(x)).mean_of(indices)
+    weights = wide.get_weights()
+    expected = np.sum(x * weights[0][:, indices].T, axis=1) + (weights[1][indices] if use_bias else 0)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

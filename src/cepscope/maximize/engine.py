@@ -48,7 +48,7 @@ MODES = ("speech", "classic")
 CLASSIC_START = 0.3  # root mean square of the classic recipe's noise
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam, Kingma and Ba 2015
 VALUES_A_NUMBER = 24  # numbers that the loop keeps for each number of a pattern: spectra, patches of the mixture, ...
-VALUES_A_UNIT = 3  # and for each number that a layer gives: itself, what came before it, its gradient
+VALUES_A_UNIT = 3  # and for each number that a layer computes: itself, what came before it, its gradient
 IMPROVEMENT = 1e-3  # of the score, below which a step counts as none
 SMALL = 1e-6
 
@@ -208,7 +208,7 @@ def maximize(
         }
     settings = {"mode": mode, "steps": steps, **used, "seed": seed}
     numbers = int(np.prod(patches.input_shape)) * VALUES_A_NUMBER + search.draws
-    numbers += VALUES_A_UNIT * _numbers_given(model)
+    numbers += VALUES_A_UNIT * _numbers_of(model)
     many = max(1, (memory << 20) // (4 * numbers))
     state = ""
     if checkpoint is not None:
@@ -407,13 +407,14 @@ def _ascent(
     return _compiled(ascend)
 
 
-def _numbers_given(model: Any) -> int:
-    """Return how many numbers the layers of a model give for one input, of those that are used once."""
+def _numbers_of(model: Any) -> int:
+    """Return how many numbers the layers of a model compute for one input, of those that are used once."""
     total = 0
     for layer in model.layers:
         try:
             outputs = keras.tree.flatten(layer.output)
         except (AttributeError, ValueError):  # used several times, it has no single output
             continue
-        total += sum(int(np.prod([size or 1 for size in one.shape[1:]])) for one in outputs)
+        pooled = layer.pool_size if hasattr(layer, "pre_activation") else 1  # an RBM gives one number a block of units
+        total += sum(int(np.prod([size or 1 for size in one.shape[1:]])) for one in outputs) * int(np.prod(pooled))
     return total

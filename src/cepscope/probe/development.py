@@ -56,10 +56,10 @@ def score_moment(model: Any, final: Any, patches: Patches, patterns: Patterns, s
         read = objective_reader(network, objectives_of(patterns))
         real = read.measure(patches.test.x)
         rest, natural = real.mean(axis=0), real.max(axis=0)
-        sound = read.measure(x_sound)[own, own] - rest
+        sound = read.measure_own(x_sound, own) - rest
         found[f"{name or 'sound'}_over_natural"] = _ratios(sound, natural - rest)
         if not name:
-            pattern = read.measure(patterns.x)[own, own] - rest
+            pattern = read.measure_own(patterns.x, own) - rest
             found["pattern_over_natural"] = _ratios(pattern, natural - rest)
             found["retention"] = _ratios(sound, pattern)
     return found

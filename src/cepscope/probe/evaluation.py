@@ -205,7 +205,7 @@ def random_patterns(model: Any, patterns: Patterns, patches: Patches, *, seed: i
     z *= radii(patterns.x, space)[:, None] / np.sqrt(np.mean(z**2, axis=1, keepdims=True))
     x = np.asarray(reach(space.decode(z.astype(np.float32))), np.float32)[..., None]
     own = np.arange(len(patterns))
-    activation = objective_reader(model, objectives_of(patterns)).measure(x)[own, own]
+    activation = objective_reader(model, objectives_of(patterns)).measure_own(x, own)
     return replace(patterns, x=x, mfcc=patches.decode(x), activation=activation, history=activation[None])
 
 

@@ -115,7 +115,7 @@ def measure(
     space = fit_patch_space(patches.train.x, components=int(np.prod(patches.input_shape)))
     matched = at_radius(patterns.x, space, float(np.mean(radii(patches.test.x, space))))
     found = {
-        name: read.measure(x)[own, own]
+        name: read.measure_own(x, own)
         for name, x in {"pattern": patterns.x, "matched": matched, "sound": x_sound}.items()
     }
     columns: dict[str, Any] = {"natural_mean": rest, "natural_max": natural}
