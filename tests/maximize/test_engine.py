@@ -19,6 +19,7 @@ from cepscope.maximize.parametrizations import parametrization
 from cepscope.maximize.patterns import Patterns
 from cepscope.maximize.transforms import Transforms
 from cepscope.maximize.units import unit_activations
+from cepscope.models.backend import gradients_kept
 
 
 @pytest.fixture(scope="module")
@@ -327,15 +328,21 @@ def test_memory_decides_how_many_share_a_batch_and_nothing_else(
 ) -> None:
     both: dict[str, Any] = {"layers": ["crbm1"], "steps": 16, "components": 30}
     steps: dict[int, int] = {}
+    kept: dict[int, int] = {}
 
     def climb(memory: int) -> Patterns:
         def progress(_done: int, total: int) -> None:
             steps[memory] = total
 
-        return maximize(digit_model, digit_patches, memory=memory, progress=progress, **both)
+        before = len(gradients_kept())
+        found = maximize(digit_model, digit_patches, memory=memory, progress=progress, **both)
+        kept[memory] = len(gradients_kept()) - before
+        return found
 
     much, little = climb(256), climb(1)
     assert steps == {256: 16, 1: 32}  # one batch, two batches
+    assert kept[1] == kept[256]  # nothing of a batch stays
+    assert gradients_kept()
     np.testing.assert_allclose(little.history, much.history, rtol=1e-3, atol=1e-5)  # sums run in another order
     np.testing.assert_allclose(little.x, much.x, atol=1e-2)
     with pytest.raises(ParameterError, match="memory"):

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from cepscope.atomic import load_npz, save_npz
 from cepscope.errors import CorruptArtifactError
 from cepscope.maximize.objectives import Objective
-from cepscope.models.backend import tf
+from cepscope.models.backend import forgetting_gradients, tf
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.intp]
@@ -134,7 +134,8 @@ def run(
                 if progress:
                     progress(steps * number + done, total)
 
-            found = _climb(search, plan, rows, steps, kept, callback, report)
+            with forgetting_gradients():
+                found = _climb(search, plan, rows, steps, kept, callback, report)
         xs.append(found[0])
         histories.append(found[1])
     return np.concatenate(xs)[..., None], np.concatenate(histories, axis=1)

@@ -60,4 +60,30 @@ if "tensorflow" not in sys.modules:
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-__all__ = ["keras", "tf"]
+__all__ = ["forgetting_gradients", "gradients_kept", "keras", "tf"]
+
+
+def gradients_kept() -> dict[str, object]:
+    """Return TensorFlow's custom gradients by name; empty where they are kept in another way."""
+    try:
+        from tensorflow.python.framework import ops
+
+        kept: dict[str, object] = ops.gradient_registry._registry
+    except (ImportError, AttributeError):
+        return {}
+    return kept
+
+
+@contextmanager
+def forgetting_gradients() -> Iterator[None]:
+    """Forget the custom gradients of what is traced inside, for what is not used outside.
+
+    TensorFlow keeps each for good, and with it the graph that it belongs to: some 14 MB a compiled search.
+    """
+    kept = gradients_kept()
+    before = set(kept)
+    try:
+        yield
+    finally:
+        for name in [name for name in kept if name not in before and name.startswith("CustomGradient")]:
+            del kept[name]
