@@ -7,6 +7,7 @@ among a command's own messages. They are held back while it loads and shown only
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import sys
 import tempfile
@@ -87,3 +88,4 @@ def forgetting_gradients() -> Iterator[None]:
     finally:
         for name in [name for name in kept if name not in before and name.startswith("CustomGradient")]:
             del kept[name]
+        gc.collect()  # graphs refer to themselves
