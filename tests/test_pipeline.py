@@ -284,6 +284,15 @@ def test_a_single_stage_wants_those_before_it(finished: Path, copy: Path, words:
         stored_config(tmp_path)
 
 
+def test_a_run_from_before_a_setting_was_there_is_taken_as_it_is(copy: Path, words: Path) -> None:
+    record = json.loads((copy / "run.json").read_text())
+    del record["stages"]["maximize"]["settings"]["maximize.memory"]
+    (copy / "run.json").write_text(json.dumps(record))
+    assert redone(copy, settings(words, "report.title=another"), only="report") == ["report"]
+    with pytest.raises(ParameterError, match=r"`maximize` was run with maximize\.memory=256\. Received: 64"):
+        run_stages(copy, settings(words, "maximize.memory=64"), only="report")
+
+
 def test_a_folder_with_something_else_in_it_is_refused(words: Path) -> None:
     before = sorted(words.rglob("*"))
     with pytest.raises(ParameterError, match="holds one and no run"):

@@ -169,7 +169,7 @@ def stored_config(
 def require(ledger: Ledger, single: str, config: RunConfig) -> None:
     """Refuse a single stage whose inputs are missing, were changed, or are not those of these settings."""
     stage = next(one for one in STAGES if one.name == single)
-    values = _plain(config.model_dump(mode="json"))
+    values, defaults = (_plain(one.model_dump(mode="json")) for one in (config, RunConfig()))
     for needed in (other for other in STAGES if other.name in stage.needs):
         name = needed.name
         if not ledger.outputs(name):
@@ -180,7 +180,8 @@ def require(ledger: Ledger, single: str, config: RunConfig) -> None:
             raise CorruptArtifactError(
                 f"A file of `{name}` in {ledger.folder} is missing or was changed. Run `cepscope {name}` again."
             )
-        was = {**ledger.entry(name)["settings"], "seed": ledger.entry(name)["seed"]}
+        recorded = {**ledger.entry(name)["settings"], "seed": ledger.entry(name)["seed"]}
+        was = _own(needed, defaults) | recorded  # a run from before a setting was there had its default
         now = _own(needed, values) | {"seed": config.seed}
         if changed := [key for key in now if now[key] != was.get(key)]:
             raise ParameterError(
