@@ -130,16 +130,7 @@ def maximize(units: int, frames: int, clips: int, memory: int, steps: int) -> Ro
     below = cs.build_cdbn(patches.input_shape, patches.classes)
     top = keras.layers.Dense(units, name="many")(keras.layers.Flatten()(below.get_layer("crbm2").output))
     model = keras.Model(below.inputs, top)
-    before, worked, start = peak_mb(), cpu_s(), time.perf_counter()
-    cs.maximize(model, patches, layers=["many"], memory=memory, steps=steps)
-    taken = time.perf_counter() - start
-    return {
-        "seconds": round(taken, 1),
-        "cpu_s": round(cpu_s() - worked, 1),
-        "ms_a_unit": round(1000 * taken / units),
-        "before_mb": before,
-        "peak_mb": peak_mb(),
-    }
+    return costs(lambda: cs.maximize(model, patches, layers=["many"], memory=memory, steps=steps), units, "ms_a_unit")
 
 
 def invert(patterns: int, frames: int) -> Row:
@@ -151,13 +142,18 @@ def invert(patterns: int, frames: int) -> Row:
     patches = spoken_digits(frames)
     real = patches.decode(patches.train.x)
     targets = real[np.arange(patterns) % len(real)]
+    return costs(lambda: cs.invert(targets, patches.spec), patterns, "ms_a_pattern")
+
+
+def costs(work: Callable[[], Any], count: int, each: str) -> Row:
+    """Do some work on so many things; return what it cost, in all and for each."""
     before, worked, start = peak_mb(), cpu_s(), time.perf_counter()
-    cs.invert(targets, patches.spec)
+    work()
     taken = time.perf_counter() - start
     return {
         "seconds": round(taken, 1),
         "cpu_s": round(cpu_s() - worked, 1),
-        "ms_a_pattern": round(1000 * taken / patterns),
+        each: round(1000 * taken / count),
         "before_mb": before,
         "peak_mb": peak_mb(),
     }

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -199,12 +198,11 @@ def test_a_sample_beyond_any_recording(tmp_path: Path, number: str) -> None:
 
 
 @pytest.mark.parametrize("text", ['"' + '""' * 300_000 + " x", "1" * 300_000 + "x", "1." * 300_000, '"a""' * 300_000])
+@pytest.mark.timeout(60)  # tried twice at each place, 600 kB took hours
 def test_no_textgrid_takes_for_ever(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.TextGrid").write_text('File type = "ooTextFile"\nObject class = "TextGrid"\n' + text)
-    started = time.perf_counter()
     with pytest.raises(DataError, match="not a whole TextGrid"):
         read_textgrid(tmp_path / "a.TextGrid")
-    assert time.perf_counter() - started < 5  # tried twice at each place, 600 kB took hours
 
 
 @pytest.mark.parametrize("name", ["a.TextGrid", "a.txt", "a.csv", "metadata.csv"])
