@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -121,3 +123,19 @@ def cepscope(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CEPSCOPE_DATA", str(tmp_path / "data"))
     return Cepscope(capsys)
+
+
+@pytest.fixture(scope="session")
+def found_by_processes() -> Iterator[None]:
+    """Let the processes that a test starts find the functions of tests."""
+    sys.path.append(str(ROOT))
+    yield
+    sys.path.remove(str(ROOT))
+
+
+@pytest.fixture(scope="session")
+def cluster(found_by_processes: None) -> Iterator[Any]:
+    """A Dask scheduler on loopback with two workers of one thread, as `dask scheduler` and `dask worker` start them."""
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as found:
+        yield found.scheduler

@@ -13,10 +13,11 @@ import typer
 
 from cepscope.cli import comparing, console, corpora, explaining, reporting
 from cepscope.cli.examples import epilog
-from cepscope.cli.stages import run_stage, run_stages
+from cepscope.cli.stages import crew, run_stage, run_stages, say_share, share_of
 
 if TYPE_CHECKING:
     from cepscope.config import RunConfig
+    from cepscope.workers import Workers
 
 app = typer.Typer(
     name="cepscope",
@@ -46,6 +47,16 @@ Config = Annotated[Path | None, typer.Option("--config", help="Settings in TOML.
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Of every random draw.")]
 Strict = Annotated[bool, typer.Option("--strict", help="A clip that can't be used is an error.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]
+Count = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Processes on this machine.", show_default="one a core, if it pays"),
+]
+Cluster = Annotated[
+    str | None, typer.Option("--cluster", metavar="tcp://HOST:PORT|dask:N", help="Workers of Dask do the work.")
+]
+Shard = Annotated[
+    str | None, typer.Option("--shard", metavar="I/N", help="Only this share, as one of N jobs (Slurm arrays).")
+]
 Log = Annotated[
     Path | None,
     typer.Option(
@@ -110,6 +121,8 @@ def run(
     strict: Strict = False,
     as_json: AsJson = False,
     tensorboard: Log = None,
+    workers: Count = None,
+    cluster: Cluster = None,
 ) -> None:
     """Go the whole way: recordings, network, patterns, sounds, scores, page.
 
@@ -118,10 +131,13 @@ def run(
     from cepscope.config import load_config
 
     flags = {"corpus": corpus, "seed": seed, "strict": strict or None}
-    _whole_way(load_config(config, overrides=set_ or (), flags=flags), out, as_json=as_json, tensorboard=tensorboard)
+    settings = load_config(config, overrides=set_ or (), flags=flags)
+    _whole_way(settings, out, as_json=as_json, tensorboard=tensorboard, workers=crew(workers, cluster))
 
 
-def _whole_way(settings: RunConfig, out: Path | None, *, as_json: bool, tensorboard: Path | None = None) -> None:
+def _whole_way(
+    settings: RunConfig, out: Path | None, *, as_json: bool, workers: Workers, tensorboard: Path | None = None
+) -> None:
     from cepscope.corpora import load_corpus
     from cepscope.pipeline import corpus_rate
 
@@ -138,7 +154,7 @@ def _whole_way(settings: RunConfig, out: Path | None, *, as_json: bool, tensorbo
         f"That takes a few minutes on two cores; what is done already is skipped. Everything goes to {folder}.",
     )
     started = time.perf_counter()
-    run_stages(folder, settings, opening=opening, tensorboard=tensorboard)
+    run_stages(folder, settings, opening=opening, tensorboard=tensorboard, workers=workers)
     page = folder / "report" / "index.html"
     summary = _summary(folder)
     units = sum(layer["units"] for layer in summary["layers"].values())
@@ -162,6 +178,9 @@ def extract(
     ] = None,
     seed: Seed = None,
     strict: Strict = False,
+    workers: Count = None,
+    cluster: Cluster = None,
+    shard: Shard = None,
 ) -> None:
     """Extract MFCCs: patches of a corpus into a run, or the whole of some sound files into an .npz."""
     from cepscope.config import load_config
@@ -180,8 +199,10 @@ def extract(
 
         typer.echo(str(extract_files(files, settings.features, out)))
         return
-    folder = out or _default_folder(settings)
-    run_stages(folder, settings, only="extract")
+    folder, share = out or _default_folder(settings), share_of(shard)
+    run_stages(folder, settings, only="extract", workers=crew(workers, cluster), share=share)
+    if share:
+        say_share(share)
     typer.echo(str(folder / "features"))
 
 
@@ -216,6 +237,9 @@ def maximize(
     out: Annotated[Path | None, typer.Option("--out", help="Of --model: folder of the run.")] = None,
     seed: Seed = None,
     as_json: AsJson = False,
+    workers: Count = None,
+    cluster: Cluster = None,
+    shard: Shard = None,
 ) -> None:
     """Find the pattern that each unit prefers, in a run; or the whole way to sounds and a page for any Keras model."""
     from cepscope.config import load_config
@@ -227,14 +251,21 @@ def maximize(
         given = {"--model": model, "--data": data, "--front-end": front_end, "--labels": labels, "--out": out}
         if extra := [name for name, value in {**given, "--config": config}.items() if value is not None]:
             raise ParameterError(f"{extra[0]} goes with --model, not with the folder of a run. Received: {folder}")
-        typer.echo(str(run_stage("maximize", folder, set_, flags) / "patterns" / "patterns.npz"))
+        share = share_of(shard, json=as_json)
+        run_stage("maximize", folder, set_, flags, workers=crew(workers, cluster), share=share)
+        if share:
+            say_share(share)
+        else:
+            typer.echo(str(folder / "patterns" / "patterns.npz"))
         return
+    if shard is not None:
+        raise ParameterError(f"--shard goes with the folder of a run, not with --model. Received: {shard}")
     flags |= {"corpus": data, "model.file": model and str(model), "model.labels": labels and str(labels)}
     flags[f"{'model' if front_end == TIED else 'features'}.front_end"] = front_end
     settings = load_config(config, overrides=set_ or (), flags=flags)
     if not settings.model.file:
         raise ParameterError("maximize takes the folder of a run, or a Keras model with --model. Received: neither")
-    _whole_way(settings, out, as_json=as_json)
+    _whole_way(settings, out, as_json=as_json, workers=crew(workers, cluster))
 
 
 @app.command(epilog=epilog("invert"))
@@ -272,6 +303,9 @@ def invert(
     set_: Set = None,
     seed: Seed = None,
     strict: Strict = False,
+    workers: Count = None,
+    cluster: Cluster = None,
+    shard: Shard = None,
 ) -> None:
     """Turn recordings, MFCCs or the patterns of a run into sound, with the MFCCs they had.
 
@@ -280,7 +314,9 @@ def invert(
     """
     from cepscope.cli.inverting import Wishes
     from cepscope.cli.places import kind_of
+    from cepscope.errors import ParameterError
 
+    places = {"--workers": workers, "--cluster": cluster, "--shard": shard}
     original = pitch_from is PitchFrom.original
     wishes = Wishes(
         out=out, pitch=pitch, original_pitch=original, loudness=loudness, compare=compare, as_json=as_json,
@@ -294,8 +330,14 @@ def invert(
 
         settings = stored_config(source, overrides=tuple(set_ or ()), flags=flags)
         refuse_for_run(source, settings, wishes, front_end=config is not None or sr is not None)
-        run_stages(source, settings, only="invert")
+        share = share_of(shard, json=as_json, compare=compare)
+        run_stages(source, settings, only="invert", workers=crew(workers, cluster), share=share)
+        if share:
+            say_share(share)
+            return
         lines = lines_of_run(source, settings, wishes)
+    elif given := [name for name, value in places.items() if value is not None]:
+        raise ParameterError(f"{given[0]} is for runs. Received: {source}")
     else:
         from cepscope.cli.arrays import invert_array
         from cepscope.cli.sounds import invert_recordings
@@ -309,9 +351,20 @@ def invert(
 
 
 @app.command(epilog=epilog("probe"))
-def probe(folder: Run, as_json: AsJson = False, set_: Set = None) -> None:
+def probe(
+    folder: Run,
+    as_json: AsJson = False,
+    set_: Set = None,
+    workers: Count = None,
+    cluster: Cluster = None,
+    shard: Shard = None,
+) -> None:
     """Measure whether patterns and sounds hold up; medians of each layer."""
-    run_stage("probe", folder, set_)
+    share = share_of(shard, json=as_json)
+    run_stage("probe", folder, set_, workers=crew(workers, cluster), share=share)
+    if share:
+        say_share(share)
+        return
     summary = _summary(folder)
     if as_json:
         typer.echo(json.dumps(summary))

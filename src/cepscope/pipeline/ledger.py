@@ -11,7 +11,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
@@ -193,8 +193,8 @@ class Ledger:
 
 
 @contextmanager
-def run_folder(folder: Path) -> Iterator[None]:
-    """Make a run's folder and hold its lock; leave nothing behind if nothing was produced.
+def run_folder(folder: Path, *, shared: bool = False) -> Iterator[None]:
+    """Make a run's folder and hold its lock, alone or shared with others; leave nothing behind if nothing was produced.
 
     Raises
     ------
@@ -212,21 +212,21 @@ def run_folder(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(13, "Permission denied")
-        held = _take(lock)
+        held = _take(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
     except OSError as error:
         raise DataError(
             f"The output folder {folder} can't be written ({error.strerror}). Choose another with --out."
         ) from error
     try:
-        _sweep(folder)
+        if not shared:  # what others write now is not whole yet
+            _sweep(folder)
         yield
     except CepscopeError:
-        if fresh and not (folder / SETTINGS).is_file():  # no stage was finished
+        if fresh and not shared and not (folder / SETTINGS).is_file():  # no stage was finished
             shutil.rmtree(folder / "features", ignore_errors=True)
         raise
     finally:
-        lock.unlink(missing_ok=True)  # before it is given back: whoever waits looks whether it is still the same
-        held.close()
+        _give_back(held, lock)
         for path in made:  # innermost first; a folder with anything in it stays
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
@@ -242,12 +242,12 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
-def _take(lock: Path) -> IO[str]:
-    """Return the lock, held until it is closed or the process ends, however it ends."""
+def _take(lock: Path, how: int) -> IO[str]:
+    """Return the lock, held alone or shared until it is closed or the process ends, however it ends."""
     while True:
         held = lock.open("a+")
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(held, how | fcntl.LOCK_NB)
         except BlockingIOError:
             held.seek(0)
             owner = held.read().strip()
@@ -262,6 +262,12 @@ def _take(lock: Path) -> IO[str]:
             held.flush()
             return held
         held.close()  # its last owner took it away in the meantime
+
+
+def _give_back(held: IO[str], lock: Path) -> None:
+    with held, suppress(BlockingIOError):
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unless others share it, its file goes
+        lock.unlink(missing_ok=True)  # before it is given back: whoever waits looks whether it is still the same
 
 
 def _sweep(folder: Path) -> None:

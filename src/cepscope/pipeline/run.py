@@ -16,6 +16,7 @@ from cepscope.pipeline import stages
 from cepscope.pipeline.foreign import outside_sums, settle
 from cepscope.pipeline.ledger import SETTINGS, Ledger, code_version, fingerprint, run_folder
 from cepscope.pipeline.stages import Context, Progress
+from cepscope.workers import Share, Workers
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,12 @@ STAGES = (
     ),
 )
 NAMES = tuple(stage.name for stage in STAGES)
+IN_PIECES = (
+    "extract",
+    "maximize",
+    "invert",
+    "probe",
+)  # stages whose work is cut into pieces that know nothing of others
 OUTSIDE = ("model.file", "model.labels", "model.scaling")  # inputs that are no files of the run
 
 
@@ -86,6 +93,8 @@ def run_stages(
     notify: Callable[[Outcome], None] | None = None,
     say: Callable[[str], None] | None = None,
     epoch: Callable[[dict[str, Any]], None] | None = None,
+    workers: Workers | None = None,
+    share: Share | None = None,
 ) -> list[Outcome]:
     """Run every stage, or one, in a run's folder.
 
@@ -106,6 +115,11 @@ def run_stages(
         Called with what was found out about a network of others, a line at a time.
     epoch : callable, optional
         Called with each epoch's row while the network is trained.
+    workers : Workers, optional
+        Who shares the work of stages that have pieces; by default processes of this machine.
+    share : Share, optional
+        Of the pieces of the stage `only`, which are done and left for a later run of the stage to find: nothing is
+        finished, and others may do their shares at the same time.
 
     Returns
     -------
@@ -121,9 +135,11 @@ def run_stages(
         If `only` needs a stage that was run with other settings or before its own inputs changed, or the
         folder holds something else than a run.
     """
+    if share and only not in IN_PIECES:
+        raise ParameterError(f"Shares are of one stage: {', '.join(IN_PIECES)}. Received: {only or 'all stages'}")
     folder = Path(folder).resolve()
     outcomes = []
-    with run_folder(folder):
+    with run_folder(folder, shared=share is not None):
         ledger = Ledger(folder)
         context = Context(folder, config, ledger)
         if progress:
@@ -132,6 +148,9 @@ def run_stages(
             context.say = say
         if epoch:
             context.epoch = epoch
+        if workers:
+            context.workers = workers
+        context.share = share
         if config.model.file and only in (None, "extract", "train"):
             context.config, lines = settle(config, stages.corpus_rate(context.corpus))
             for line in lines:
@@ -208,8 +227,11 @@ def _run_stage(stage: Stage, context: Context, starting: Callable[[str], None] |
         return Outcome(stage.name, skipped=True, seconds=0.0)
     if starting:
         starting(stage.name)
-    ledger.begin(stage.name)
     started = time.perf_counter()
+    if context.share:
+        stage.run(context)
+        return Outcome(stage.name, skipped=False, seconds=time.perf_counter() - started)
+    ledger.begin(stage.name)
     outputs = stage.run(context)
     seconds = time.perf_counter() - started
     write_text(context.folder / SETTINGS, to_toml(config))

@@ -29,6 +29,7 @@ from cepscope.errors import DataError
 from cepscope.features import Scaling, load_scaling
 from cepscope.pipeline.foreign import read_source, relabelled, run_import
 from cepscope.pipeline.ledger import Ledger
+from cepscope.workers import Share, Workers
 
 if TYPE_CHECKING:
     from cepscope.report import ReportContent
@@ -48,6 +49,8 @@ class Context:
     progress: Progress = field(default=lambda _what, _done, _total: None)
     say: Callable[[str], None] = field(default=lambda _line: None)
     epoch: Callable[[dict[str, Any]], None] = field(default=lambda _row: None)
+    workers: Workers = field(default_factory=Workers)
+    share: Share | None = None  # of a stage's pieces, in a job that does no more than these
 
     @cached_property
     def corpus(self) -> Corpus:
