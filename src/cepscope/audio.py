@@ -165,11 +165,19 @@ def condition(y: npt.ArrayLike) -> FloatArray:
     [0.0, 1.0, -1.0]
     """
     audio = _checked(y).astype(np.float64)
-    level = np.abs(audio).max(axis=-1, keepdims=True)
+    level = _peak(audio)
     audio -= audio.mean(axis=-1, keepdims=True)
-    peak = np.abs(audio).max(axis=-1, keepdims=True)
+    peak = _peak(audio)
     silent = peak <= _ROUNDING * level
-    return np.where(silent, 0.0, audio / np.where(silent, 1.0, peak)).astype(np.float32)
+    audio /= np.where(silent, 1.0, peak)
+    if silent.any():
+        audio[np.broadcast_to(silent, audio.shape)] = 0.0
+    return audio.astype(np.float32)
+
+
+def _peak(audio: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the largest absolute value [shape=(..., 1)]."""
+    return np.maximum(audio.max(axis=-1, keepdims=True), -audio.min(axis=-1, keepdims=True))
 
 
 def loudness(y: npt.ArrayLike, sr: int) -> float:

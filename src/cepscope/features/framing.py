@@ -51,22 +51,26 @@ def cut_frames(clips: npt.NDArray[np.floating], spec: MfccSpec) -> Array:
     else:
         padded = np.zeros((len(clips), before + clips.shape[-1] + after))
         padded[:, before : before + clips.shape[-1]] = clips
-    return np.lib.stride_tricks.sliding_window_view(padded, spec.n_fft, axis=-1)[:, :: spec.hop]
+    whole, each = padded.strides
+    frames = (padded.shape[1] - spec.n_fft) // spec.hop + 1
+    # as NumPy's sliding_window_view(padded, n_fft)[:, ::hop], whose checks take longer than the transform of a frame
+    return np.ndarray((len(clips), frames, spec.n_fft), np.float64, padded, 0, (whole, spec.hop * each, each))
 
 
-def window_frames(frames: Array, spec: MfccSpec) -> Array:
+def window_frames(frames: Array, spec: MfccSpec, out: Array | None = None) -> Array:
     """Return frames (..., n_fft) without their mean, pre-emphasised and windowed, whatever of it `spec` asks for."""
+    if not (spec.remove_dc or spec.preemphasis):
+        return np.multiply(frames, _centred_window(spec), out=out)
     left = (spec.n_fft - spec.win) // 2
     seen = slice(left, left + spec.win)
-    if not (spec.remove_dc or spec.preemphasis):
-        return frames * _centred_window(spec)
     inner = frames[..., seen]
     if spec.remove_dc:
         inner = inner - inner.mean(axis=-1, keepdims=True)
     if spec.preemphasis:
         first = (1 - spec.preemphasis) * inner[..., :1]  # as if the frame had begun earlier with its first sample
         inner = np.concatenate([first, inner[..., 1:] - spec.preemphasis * inner[..., :-1]], axis=-1)
-    windowed = np.zeros(frames.shape)
+    windowed = np.zeros(frames.shape) if out is None else out
+    windowed[..., :left], windowed[..., left + spec.win :] = 0, 0
     np.multiply(inner, analysis_window(spec), out=windowed[..., seen])
     return windowed
 
@@ -76,6 +80,12 @@ def _centred_window(spec: MfccSpec) -> Array:
     """Return the window (n_fft,), in the middle of zeros."""
     left = (spec.n_fft - spec.win) // 2
     return np.pad(analysis_window(spec), (left, spec.n_fft - spec.win - left))
+
+
+def spare_frames(frames_there: int, frames: int) -> tuple[int, int]:
+    """Return how many frames `fit_length` takes off in front, and how many it adds there."""
+    surplus = frames_there - frames
+    return (surplus // 2, 0) if surplus >= 0 else (0, -surplus // 2)
 
 
 def fit_length(C: npt.ArrayLike, frames: int, spec: MfccSpec) -> npt.NDArray[np.float32]:
@@ -107,12 +117,10 @@ def fit_length(C: npt.ArrayLike, frames: int, spec: MfccSpec) -> npt.NDArray[np.
     given = np.asarray(C, dtype=np.float32)
     if given.ndim < 2 or given.shape[-2] != spec.n_mfcc:
         raise ParameterError(f"MFCCs have the shape (..., {spec.n_mfcc}, frames). Received: {given.shape}")
-    surplus = given.shape[-1] - frames
-    if surplus >= 0:
-        start = surplus // 2
-        return given[..., start : start + frames].copy()
+    off, on = spare_frames(given.shape[-1], frames)
+    if given.shape[-1] >= frames:
+        return given[..., off : off + frames].copy()
     fitted = np.empty((*given.shape[:-1], frames), dtype=np.float32)
     fitted[:] = spec.silence[:, np.newaxis]  # (n_mfcc, 1)
-    start = -surplus // 2
-    fitted[..., start : start + given.shape[-1]] = given
+    fitted[..., on : on + given.shape[-1]] = given
     return fitted
