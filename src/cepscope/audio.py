@@ -177,7 +177,8 @@ def condition(y: npt.ArrayLike) -> FloatArray:
 
 def _peak(audio: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return the largest absolute value [shape=(..., 1)]."""
-    return np.maximum(audio.max(axis=-1, keepdims=True), -audio.min(axis=-1, keepdims=True))
+    high, low = audio.max(axis=-1, keepdims=True), audio.min(axis=-1, keepdims=True)
+    return np.asarray(np.maximum(high, -low))
 
 
 def loudness(y: npt.ArrayLike, sr: int) -> float:

@@ -12,7 +12,8 @@ from threadpoolctl import ThreadpoolController
 
 from cepscope.audio import condition, resample
 from cepscope.corpora.stretches import LONGEST
-from cepscope.features import MfccSpec, fit_length, mfcc
+from cepscope.features import MfccSpec
+from cepscope.features.mfcc import mfcc_patches
 
 
 def longest_read(spec: MfccSpec, frames: int) -> float:
@@ -22,8 +23,8 @@ def longest_read(spec: MfccSpec, frames: int) -> float:
 
 def sound_to_mfcc(y: NDArray[np.float32], sr: int, spec: MfccSpec, frames: int) -> NDArray[np.float32]:
     """Return the (n_mfcc, frames) float32 MFCC of a sound (samples,) at `sr` Hz, level and DC taken out."""
-    with one_thread():
-        return fit_length(mfcc(conditioned(y, sr, spec.sr), spec), frames, spec)
+    (patch,) = mfcc_patches([conditioned(y, sr, spec.sr)], spec, frames)
+    return patch
 
 
 def conditioned(y: NDArray[np.float32], sr: int, target_sr: int) -> NDArray[np.float32]:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from cepscope.corpora.computing import SHORTEST, SHORTEST_STRETCH, shortest
 from cepscope.corpora.corpus import SPLITS, Clip, Corpus, Split
-from cepscope.corpora.extract import SHORTEST, SHORTEST_STRETCH, shortest
 from cepscope.corpora.layouts.rows import listed
 from cepscope.corpora.leaks import Probe, copies, copies_across, probe_level, shared_recordings, shared_speakers
 from cepscope.corpora.stretches import LONGEST

@@ -43,11 +43,11 @@ def mel_filters(spec: MfccSpec) -> scipy.sparse.csr_array:
     import scipy.sparse
 
     if spec.filterbank not in ("slaney", "hz"):
-        bins = np.arange(spec.n_fft // 2 + 1, dtype=np.float64)
-        weights = mel_triangles(filter_points(spec), bins * (spec.sr / spec.n_fft), htk=spec.htk)
+        numbers = np.arange(spec.n_fft // 2 + 1, dtype=np.float64)
+        weights = mel_triangles(filter_points(spec), numbers * (spec.sr / spec.n_fft), htk=spec.htk)
         first, last = _bins_taken(spec, spec.n_fft)
-        return scipy.sparse.csr_array(np.where((bins >= first) & (bins <= last), weights, 0))
-    bins = np.fft.rfftfreq(spec.n_fft, 1.0 / spec.sr)
+        return scipy.sparse.csr_array(np.where((numbers >= first) & (numbers <= last), weights, 0))
+    bins: Array = np.fft.rfftfreq(spec.n_fft, 1.0 / spec.sr).astype(np.float64)
     area = spec.filterbank == "slaney"
     filters = hz_triangles(spec.n_mels, spec.fmin, spec.fmax, bins, htk=spec.htk, unit_area=area)
     return scipy.sparse.csr_array(filters.astype(np.float64))  # values are float32, as librosa has

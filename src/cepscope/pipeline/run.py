@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Callable
@@ -218,7 +220,7 @@ def _run_stage(stage: Stage, context: Context, starting: Callable[[str], None] |
     ledger, config = context.ledger, context.config
     values = _plain(config.model_dump(mode="json"))
     own = _own(stage, values)
-    inputs = _corpus_sums(context) if stage.name == "extract" else _inputs(ledger, stage)
+    inputs = {"corpus": _corpus_sum(context)} if stage.name == "extract" else _inputs(ledger, stage)
     if stage.name == "train":
         inputs |= outside_sums(config.model)
     code = code_version(*stage.rooms)
@@ -236,8 +238,7 @@ def _run_stage(stage: Stage, context: Context, starting: Callable[[str], None] |
     seconds = time.perf_counter() - started
     write_text(context.folder / SETTINGS, to_toml(config))
     ledger.describe(settings=values)
-    recorded = {"corpus": fingerprint(**inputs)} if stage.name == "extract" else inputs
-    ledger.finish(stage.name, key, outputs, seconds=seconds, settings=own, inputs=recorded, seed=config.seed)
+    ledger.finish(stage.name, key, outputs, seconds=seconds, settings=own, inputs=inputs, seed=config.seed)
     return Outcome(stage.name, skipped=False, seconds=seconds)
 
 
@@ -255,16 +256,16 @@ def _own(stage: Stage, values: dict[str, Any]) -> dict[str, Any]:
     return own
 
 
-def _corpus_sums(context: Context) -> dict[str, str]:
-    """Return the checksum of every clip, with what is said of it."""
-    corpus = context.corpus
-    sums = {path: sha256(path) for path in dict.fromkeys(clip.path for clip in corpus.clips)}  # stretches share files
-    return {
-        corpus.relative(clip): fingerprint(
-            content=sums[clip.path], label=clip.label, speaker=clip.speaker, split=clip.split
-        )
-        for clip in corpus.clips
-    }
+def _corpus_sum(context: Context) -> str:
+    """Return a checksum of all clips, with what is said of each."""
+    corpus, digest = context.corpus, hashlib.sha256()
+    path, content = None, ""
+    for clip in corpus.clips:
+        if clip.path != path:  # stretches share files
+            path, content = clip.path, sha256(clip.path)
+        said = [corpus.relative(clip), content, clip.label, clip.speaker, clip.split]
+        digest.update(json.dumps(said).encode())
+    return digest.hexdigest()
 
 
 def _plain(values: Any) -> Any:
