@@ -164,21 +164,17 @@ def condition(y: npt.ArrayLike) -> FloatArray:
     >>> condition([0.25, 0.5, 0.0]).tolist()
     [0.0, 1.0, -1.0]
     """
-    audio = _checked(y).astype(np.float64)
-    level = _peak(audio)
-    audio -= audio.mean(axis=-1, keepdims=True)
-    peak = _peak(audio)
-    silent = peak <= _ROUNDING * level
+    given = _checked(y)
+    high, low = (extreme(axis=-1, keepdims=True).astype(np.float64) for extreme in (given.max, given.min))
+    audio = given.astype(np.float64)
+    mean = audio.mean(axis=-1, keepdims=True)
+    peak = np.maximum(high - mean, mean - low)
+    silent = peak <= _ROUNDING * np.maximum(high, -low)
+    audio -= mean
     audio /= np.where(silent, 1.0, peak)
     if silent.any():
         audio[np.broadcast_to(silent, audio.shape)] = 0.0
     return audio.astype(np.float32)
-
-
-def _peak(audio: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the largest absolute value [shape=(..., 1)]."""
-    high, low = audio.max(axis=-1, keepdims=True), audio.min(axis=-1, keepdims=True)
-    return np.asarray(np.maximum(high, -low))
 
 
 def loudness(y: npt.ArrayLike, sr: int) -> float:

@@ -77,12 +77,14 @@ def compute(clips: Clips, spec: MfccSpec, frames: int) -> Shard:
     problems = [""] * len(clips)
     held: dict[int, NDArray[np.float32]] = {}
     samples = 0
-    for i, clip in enumerate(clips):
+    root = str(clips.root)
+    for i, name in enumerate(clips.columns.names):
+        path = f"{root}/{name}"
         try:
-            held[i] = _sound(clip, spec, frames)
+            held[i] = _sound(path, *clips.columns.stretch(i), spec, frames)
             samples += len(held[i])
         except (DataError, OSError) as error:
-            problems[i] = _reason(error, clip)
+            problems[i] = _reason(error, path)
         if samples > _AT_ONCE:
             _fill(found, held, spec, problems, clips)
             samples = 0
@@ -90,9 +92,9 @@ def compute(clips: Clips, spec: MfccSpec, frames: int) -> Shard:
     return Shard(found, tuple(problems))
 
 
-def _sound(clip: Clip, spec: MfccSpec, frames: int) -> NDArray[np.float32]:
-    audio, sr = read_stretch(clip.path, clip.start, clip.stop, longest=longest_read(spec, frames))
-    if len(audio) < (least := shortest(clip)) * sr:
+def _sound(path: str, start: float, stop: float | None, spec: MfccSpec, frames: int) -> NDArray[np.float32]:
+    audio, sr = read_stretch(path, start, stop, longest=longest_read(spec, frames))
+    if len(audio) < (least := SHORTEST if stop is None else SHORTEST_STRETCH) * sr:
         raise DataError(f"{len(audio) / sr:.3f} s long, expected at least {least} s")
     return conditioned(audio, sr, spec.sr)
 
@@ -109,9 +111,9 @@ def _fill(
             try:
                 found[i] = mfcc_patches([audio], spec, frames)[0]
             except DataError as error:
-                problems[i] = _reason(error, clips[i])
+                problems[i] = _reason(error, str(clips[i].path))
     held.clear()
 
 
-def _reason(error: Exception, clip: Clip) -> str:
-    return (str(error) or type(error).__name__).replace(str(clip.path), clip.path.name)
+def _reason(error: Exception, path: str) -> str:
+    return (str(error) or type(error).__name__).replace(path, path.rpartition("/")[2])

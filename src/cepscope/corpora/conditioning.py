@@ -23,8 +23,7 @@ def longest_read(spec: MfccSpec, frames: int) -> float:
 
 def sound_to_mfcc(y: NDArray[np.float32], sr: int, spec: MfccSpec, frames: int) -> NDArray[np.float32]:
     """Return the (n_mfcc, frames) float32 MFCC of a sound (samples,) at `sr` Hz, level and DC taken out."""
-    (patch,) = mfcc_patches([conditioned(y, sr, spec.sr)], spec, frames)
-    return patch
+    return np.asarray(mfcc_patches([conditioned(y, sr, spec.sr)], spec, frames)[0])
 
 
 def conditioned(y: NDArray[np.float32], sr: int, target_sr: int) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from cepscope import atomic
 from cepscope.corpora.corpus import Clips
+from cepscope.corpora.stretches import stretch_name
 from cepscope.errors import CorruptArtifactError
 from cepscope.features import MfccSpec
 
@@ -43,15 +45,15 @@ class Shard:
 def shard_name(spec: MfccSpec, frames: int, clips: Clips) -> str:
     """Return a shard's file name, which carries the key of its content."""
     state: list[object] = [READING, spec.to_dict(), frames]
-    for i in range(len(clips)):
-        state.append([clips.name(i), *_change(clips.root / clips.columns.names[i])])
+    for i, name in enumerate(clips.columns.names):
+        state.append([stretch_name(name, *clips.columns.stretch(i)), *_change(f"{clips.root}/{name}")])
     return f"mfcc-{hashlib.sha256(json.dumps(state).encode()).hexdigest()[:24]}.npz"
 
 
-def _change(path: Path) -> tuple[int, int]:
+def _change(path: str) -> tuple[int, int]:
     """Return a file's size and time of change; of one that is gone, as reading it will tell, neither."""
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116  # a Path would take several times as long
     except OSError:
         return -1, -1
     return status.st_size, status.st_mtime_ns

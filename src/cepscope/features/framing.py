@@ -58,9 +58,10 @@ def cut_frames(clips: npt.NDArray[np.floating], spec: MfccSpec) -> Array:
 
 
 def window_frames(frames: Array, spec: MfccSpec, out: Array | None = None) -> Array:
-    """Return frames (..., n_fft) without their mean, pre-emphasised and windowed, whatever of it `spec` asks for."""
-    if not (spec.remove_dc or spec.preemphasis):
-        return np.multiply(frames, _centred_window(spec), out=out)
+    """Return frames (..., n_fft) without their mean, pre-emphasised and windowed, whatever of it `spec` asks for.
+
+    What they are written into, if it is given, must be 0 where the window sees nothing.
+    """
     left = (spec.n_fft - spec.win) // 2
     seen = slice(left, left + spec.win)
     inner = frames[..., seen]
@@ -70,16 +71,8 @@ def window_frames(frames: Array, spec: MfccSpec, out: Array | None = None) -> Ar
         first = (1 - spec.preemphasis) * inner[..., :1]  # as if the frame had begun earlier with its first sample
         inner = np.concatenate([first, inner[..., 1:] - spec.preemphasis * inner[..., :-1]], axis=-1)
     windowed = np.zeros(frames.shape) if out is None else out
-    windowed[..., :left], windowed[..., left + spec.win :] = 0, 0
     np.multiply(inner, analysis_window(spec), out=windowed[..., seen])
     return windowed
-
-
-@lru_cache(maxsize=32)
-def _centred_window(spec: MfccSpec) -> Array:
-    """Return the window (n_fft,), in the middle of zeros."""
-    left = (spec.n_fft - spec.win) // 2
-    return np.pad(analysis_window(spec), (left, spec.n_fft - spec.win - left))
 
 
 def spare_frames(frames_there: int, frames: int) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from cepscope.features.spec import MfccSpec
 
 FloatArray = npt.NDArray[np.float32]
 
-_BLOCK = 1 << 15  # samples in the frames that are transformed at once: 256 KB in float64, and kept by the C library
+_BLOCK = 1 << 16  # samples in the frames that are transformed at once: half a MB in float64
 _LOUDEST = 1e12  # far above any sound; powers stay inside float32
 _LEAST_GAIN = 1e-3  # of a lifter that can still be divided out in float32
 
@@ -103,7 +103,7 @@ def mfcc_patches(sounds: Sequence[npt.ArrayLike], spec: MfccSpec, frames: int) -
     """
     C = np.empty((len(sounds), spec.n_mfcc, frames), dtype=np.float32)
     C[:] = spec.silence[:, np.newaxis]
-    block = np.empty((max(frames, _BLOCK // spec.n_fft), spec.n_fft))  # windowed frames of several sounds
+    block = np.zeros((max(frames, _BLOCK // spec.n_fft), spec.n_fft))  # windowed frames of several sounds
     held: list[tuple[FloatArray, int]] = []  # where their MFCC go (n_mfcc, some frames), and where they begin
     count = 0
     for i, y in enumerate(sounds):

@@ -1,0 +1,232 @@
+"""The extraction side of `scripts/bench.py`: clips on disk to shards on disk, beside librosa in a loop.
+
+    python scripts/bench.py extract --json
+    python scripts/bench_extract.py scaling --clips 20000
+
+The peer is what a person would write: ``librosa.load(path, sr=None)`` and ``librosa.feature.mfcc`` of each clip with the
+same settings; it writes nothing. Ours are `write_features` (decoding, level, MFCC, patches of 64 frames, scaling, all
+files), with one process and with two; the two are warm, as in a run with more than a few clips. `speed_ratio_all_frames`
+is that of patches as long as the clips, so that ours computes every frame that the peer does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from bench_timing import Run, busy_elsewhere, seconds, turns
+from limits import RATE, make_corpus
+
+CLIPS = 1500  # one-second clips of noise
+FLOOR = 1e-5
+
+
+def spec_of(**changes: Any) -> Any:
+    """Return the settings of runs, at the rate of the clips."""
+    from cepscope.features import MfccSpec
+
+    return MfccSpec(**{"sr": RATE, "n_mfcc": 20, "floor": FLOOR, **changes})
+
+
+def peer_mfcc(path: Path, spec: Any, **more: Any) -> Any:
+    """Return librosa's MFCC of a file."""
+    import librosa
+
+    y, sr = librosa.load(path, sr=None)
+    same = {"n_mfcc": spec.n_mfcc, "n_fft": spec.n_fft, "hop_length": spec.hop, "n_mels": spec.n_mels}
+    return librosa.feature.mfcc(y=y, sr=sr, win_length=spec.win, **same, **more)
+
+
+def ours(corpus: Any, place: Path, frames: int, workers: Any) -> Run:
+    """Return an extraction into a new folder, removed before the next."""
+    from cepscope.corpora.extract import write_features
+
+    def run() -> None:
+        shutil.rmtree(place, ignore_errors=True)
+        write_features(corpus, place, spec_of(), frames=frames, workers=workers)
+
+    return run
+
+
+def largest_difference(paths: Sequence[Path]) -> dict[str, float]:
+    """Return how far MFCC are from librosa's of the same samples, under librosa's own floor."""
+    import librosa
+    import numpy as np
+
+    from cepscope.features import mfcc
+
+    spec = spec_of(floor=1e-10, top_db=80.0)
+    worst = largest = 0.0
+    for path in paths:
+        y = librosa.load(path, sr=None)[0]
+        expected = peer_mfcc(path, spec)
+        worst = max(worst, float(np.abs(mfcc(y, spec) - expected).max()))
+        largest = max(largest, float(np.abs(expected).max()))
+    return {"max_abs_diff": worst, "largest_value": largest}
+
+
+def stage_shares(corpus: Any, frames: int, rounds: int) -> dict[str, float]:
+    """Return the share of each stage in the time of an extraction in one process, each timed by itself."""
+    import numpy as np
+    import scipy.fft
+
+    from cepscope.audio import condition
+    from cepscope.corpora.computing import compute
+    from cepscope.corpora.corpus import Clips
+    from cepscope.corpora.shards import write_shard
+    from cepscope.corpora.stretches import read_stretch
+    from cepscope.features.filterbank import mel_filters
+    from cepscope.features.framing import cut_frames, spare_frames, window_frames
+
+    spec = spec_of()
+    clips = Clips.of(corpus.root, corpus.clips).part(0, 256)
+    paths = [str(clip.path) for clip in clips]
+    raw = [read_stretch(path)[0] for path in paths]
+    level = [condition(y) for y in raw]
+    off, _ = spare_frames(spec.frames_of(len(level[0])), frames)
+
+    def framed() -> Any:
+        return [window_frames(cut_frames(y[np.newaxis], spec)[0, off : off + frames], spec) for y in level]
+
+    groups = np.concatenate(framed()).reshape(-1, 4 * frames, spec.n_fft)
+    spectra = [scipy.fft.rfft(group) for group in groups]
+    powers = [np.ascontiguousarray((np.abs(spectrum) ** 2).T) for spectrum in spectra]
+    mels = [(mel_filters(spec) @ power).astype(np.float32) for power in powers]
+    shard = compute(clips, spec, frames)
+    with tempfile.TemporaryDirectory() as place:
+        runs: dict[str, Run] = {
+            "decode": lambda: [read_stretch(path) for path in paths],
+            "condition": lambda: [condition(y) for y in raw],
+            "frames": framed,
+            "fft": lambda: [scipy.fft.rfft(group) for group in groups],
+            "mel": lambda: [_mel(spectrum, spec) for spectrum in spectra],
+            "log_dct": lambda: [scipy.fft.dct(10 * np.log10(np.maximum(mel, FLOOR)), axis=0) for mel in mels],
+            "write": lambda: write_shard(Path(place) / "shard.npz", shard),
+        }
+        found = {name: statistics.median(times) for name, times in turns(runs, rounds).items()}
+    return {name: round(taken / sum(found.values()), 3) for name, taken in found.items()}
+
+
+def _mel(spectrum: Any, spec: Any) -> Any:
+    import numpy as np
+
+    from cepscope.features.filterbank import mel_filters
+
+    squares = spectrum.view(np.float64) ** 2
+    return mel_filters(spec) @ np.ascontiguousarray((squares[:, ::2] + squares[:, 1::2]).T)
+
+
+def bench_extract(rounds: int, say: Callable[[str], None], corpus: Path | None = None) -> dict[str, Any]:
+    """Compare, in turns."""
+    from cepscope.corpora import load_corpus
+    from cepscope.workers import Workers
+
+    elsewhere = busy_elsewhere()
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        listed = load_corpus(corpus or make_corpus(place / "corpus", CLIPS))
+        paths, spec = [clip.path for clip in listed.clips], spec_of()
+        frames = spec.frames_of(RATE)
+        runs: dict[str, Run] = {
+            "ours": ours(listed, place / "one", 64, 1),
+            "peer": lambda: [peer_mfcc(path, spec) for path in paths],
+            "all_frames": ours(listed, place / "all", frames, 1),
+            "two": ours(listed, place / "two", 64, Workers(count=2)),
+        }
+        found = turns(runs, rounds)
+        started = time.process_time()
+        runs["ours"]()
+        worked = time.process_time() - started
+        stages = stage_shares(listed, 64, rounds)
+        size = sum(path.stat().st_size for path in (place / "one").iterdir())
+        difference = largest_difference(paths[:50])
+    import soundfile
+
+    hours = sum(soundfile.info(path).duration for path in paths[:0]) or len(paths) / 3600
+    ratio = {name: statistics.median(a / b for a, b in zip(found["peer"], found[name], strict=True)) for name in found}
+    out = {
+        "speed_ratio": round(ratio["ours"], 2),
+        "speed_ratio_2_workers": round(ratio["two"], 2),
+        "speed_ratio_all_frames": round(ratio["all_frames"], 2),
+        **difference,
+        "stages": stages,
+        "hours_of_audio_a_core_hour": round(hours / (worked / 3600)),
+        "clips": len(paths),
+        "us_a_clip": {name: round(1e6 * statistics.median(times) / len(paths)) for name, times in found.items()},
+        "bytes_a_clip": round(size / len(paths)),
+        "busy_elsewhere": elsewhere(),
+    }
+    say(f"{out['speed_ratio']} times as fast as librosa in a loop, {out['speed_ratio_2_workers']} with two workers")
+    return out
+
+
+@contextmanager
+def local_cluster(workers: int) -> Iterator[str | None]:
+    """Start Dask workers; give the scheduler's address, or None where Dask is not installed."""
+    try:
+        from distributed import LocalCluster
+    except ImportError:
+        yield None
+        return
+    with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
+def scaling(clips: int, rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """Measure one process, two of loky and two of Dask: cold, with their start, and warm."""
+    from cepscope.corpora import load_corpus
+    from cepscope.workers import Workers
+
+    elsewhere = busy_elsewhere()
+    rows: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder, local_cluster(2) as address:
+        place = Path(folder)
+        corpus = load_corpus(make_corpus(place / "corpus", clips))
+        ways: dict[str, Workers] = {"one": Workers(count=1), "loky_warm": Workers(count=2)}
+        if address:
+            ways |= {"dask_warm": Workers(cluster=address), "dask_cold": Workers(cluster="dask:2")}
+        for turn in range(rounds + 1):
+            for name, workers in {"loky_cold": Workers(count=2), **ways}.items():
+                if name == "loky_cold":
+                    _end_loky()
+                taken = round(seconds(ours(corpus, place / "features", 64, workers)), 2)
+                if turn:  # the first warms up
+                    rows.setdefault(name, []).append(taken)
+                    say(f"{name} {taken} s")
+    medians = {name: statistics.median(times) for name, times in rows.items()}
+    ratios = {name: round(medians["one"] / taken, 2) for name, taken in medians.items() if name != "one"}
+    return {"clips": clips, "seconds": rows, "faster_than_one": ratios, "busy_elsewhere": elsewhere()}
+
+
+def _end_loky() -> None:
+    from joblib.externals.loky import get_reusable_executor
+
+    with suppress(Exception):
+        get_reusable_executor().shutdown(wait=True)
+
+
+def main() -> None:
+    """Parse the command line and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["scaling", "speed"])
+    parser.add_argument("--clips", type=int, default=20_000, help="of scaling")
+    parser.add_argument("--corpus", type=Path, help="of speed, instead of noise")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    quiet: Callable[[str], None] = lambda _text: None  # noqa: E731
+    if options.what == "scaling":
+        print(json.dumps(scaling(options.clips, options.rounds, quiet), indent=1))
+    else:
+        print(json.dumps(bench_extract(options.rounds, quiet, options.corpus), indent=1))
+
+
+if __name__ == "__main__":
+    main()
