@@ -165,16 +165,19 @@ def condition(y: npt.ArrayLike) -> FloatArray:
     [0.0, 1.0, -1.0]
     """
     given = _checked(y)
-    high, low = (extreme(axis=-1, keepdims=True).astype(np.float64) for extreme in (given.max, given.min))
-    audio = given.astype(np.float64)
-    mean = audio.mean(axis=-1, keepdims=True)
-    peak = np.maximum(high - mean, mean - low)
-    silent = peak <= _ROUNDING * np.maximum(high, -low)
-    audio -= mean
-    audio /= np.where(silent, 1.0, peak)
-    if silent.any():
-        audio[np.broadcast_to(silent, audio.shape)] = 0.0
-    return audio.astype(np.float32)
+    conditioned = np.empty(given.shape, np.float32)
+    for sound, out in zip(given.reshape(-1, given.shape[-1]), conditioned.reshape(-1, given.shape[-1]), strict=True):
+        high, low = float(sound.max()), float(sound.min())
+        audio = sound.astype(np.float64)
+        mean = float(audio.mean())
+        peak = max(high - mean, mean - low)
+        if peak <= _ROUNDING * max(high, -low):
+            out[:] = 0.0
+            continue
+        audio -= mean
+        audio /= peak
+        out[:] = audio
+    return conditioned
 
 
 def loudness(y: npt.ArrayLike, sr: int) -> float:

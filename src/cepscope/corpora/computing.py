@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +17,11 @@ from cepscope.corpora.shards import Shard, read_shard, write_shard
 from cepscope.corpora.stretches import read_stretch
 from cepscope.errors import CorruptArtifactError, DataError
 from cepscope.features import MfccSpec
-from cepscope.features.mfcc import mfcc_patches
+from cepscope.features.framing import check_length
+from cepscope.features.mfcc import fill_patches
 
 SHORTEST = 0.05  # s; two 25-ms windows: anything less is a click, not a word
 SHORTEST_STRETCH = 0.01  # s; a hop: a stretch was labelled by someone who heard a phone there
-_AT_ONCE = 4_000_000  # samples held at once, unless a single clip has more
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,46 +75,26 @@ def make_shard(piece: Piece) -> Done:
 def compute(clips: Clips, spec: MfccSpec, frames: int) -> Shard:
     """Return the MFCCs of some clips; a clip that can't be used leaves zeros and the reason."""
     found = np.zeros((len(clips), spec.n_mfcc, frames), dtype=np.float32)
-    problems = [""] * len(clips)
-    held: dict[int, NDArray[np.float32]] = {}
-    samples = 0
+    problems: dict[int, str] = {}
+    fill_patches(found, _sounds(clips, spec, longest_read(spec, frames), problems), spec)
+    return Shard(found, tuple(problems.get(i, "") for i in range(len(clips))))
+
+
+def _sounds(
+    clips: Clips, spec: MfccSpec, longest: float, problems: dict[int, str]
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield what can be used of the clips, and say of the others why not."""
     root = str(clips.root)
     for i, name in enumerate(clips.columns.names):
         path = f"{root}/{name}"
+        start, stop = clips.columns.stretch(i)
         try:
-            held[i] = _sound(path, *clips.columns.stretch(i), spec, frames)
-            samples += len(held[i])
+            audio, sr = read_stretch(path, start, stop, longest=longest)
+            if len(audio) < (least := SHORTEST if stop is None else SHORTEST_STRETCH) * sr:
+                raise DataError(f"{len(audio) / sr:.3f} s long, expected at least {least} s")
+            sound = conditioned(audio, sr, spec.sr)
+            check_length(len(sound), spec)
         except (DataError, OSError) as error:
-            problems[i] = _reason(error, path)
-        if samples > _AT_ONCE:
-            _fill(found, held, spec, problems, clips)
-            samples = 0
-    _fill(found, held, spec, problems, clips)
-    return Shard(found, tuple(problems))
-
-
-def _sound(path: str, start: float, stop: float | None, spec: MfccSpec, frames: int) -> NDArray[np.float32]:
-    audio, sr = read_stretch(path, start, stop, longest=longest_read(spec, frames))
-    if len(audio) < (least := SHORTEST if stop is None else SHORTEST_STRETCH) * sr:
-        raise DataError(f"{len(audio) / sr:.3f} s long, expected at least {least} s")
-    return conditioned(audio, sr, spec.sr)
-
-
-def _fill(
-    found: NDArray[np.float32], held: dict[int, NDArray[np.float32]], spec: MfccSpec, problems: list[str], clips: Clips
-) -> None:
-    """Compute what is held, and hold it no more."""
-    frames = found.shape[2]
-    try:
-        found[list(held)] = mfcc_patches(list(held.values()), spec, frames)
-    except DataError:  # of one that a front end without padding can't take: which, each tells by itself
-        for i, audio in held.items():
-            try:
-                found[i] = mfcc_patches([audio], spec, frames)[0]
-            except DataError as error:
-                problems[i] = _reason(error, str(clips[i].path))
-    held.clear()
-
-
-def _reason(error: Exception, path: str) -> str:
-    return (str(error) or type(error).__name__).replace(path, path.rpartition("/")[2])
+            problems[i] = (str(error) or type(error).__name__).replace(path, path.rpartition("/")[2])
+        else:
+            yield i, sound

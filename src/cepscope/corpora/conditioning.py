@@ -13,7 +13,7 @@ from threadpoolctl import ThreadpoolController
 from cepscope.audio import condition, resample
 from cepscope.corpora.stretches import LONGEST
 from cepscope.features import MfccSpec
-from cepscope.features.mfcc import mfcc_patches
+from cepscope.features.mfcc import fill_patches
 
 
 def longest_read(spec: MfccSpec, frames: int) -> float:
@@ -23,7 +23,9 @@ def longest_read(spec: MfccSpec, frames: int) -> float:
 
 def sound_to_mfcc(y: NDArray[np.float32], sr: int, spec: MfccSpec, frames: int) -> NDArray[np.float32]:
     """Return the (n_mfcc, frames) float32 MFCC of a sound (samples,) at `sr` Hz, level and DC taken out."""
-    return np.asarray(mfcc_patches([conditioned(y, sr, spec.sr)], spec, frames)[0])
+    patch = np.empty((1, spec.n_mfcc, frames), np.float32)
+    fill_patches(patch, [(0, conditioned(y, sr, spec.sr))], spec)
+    return np.asarray(patch[0])
 
 
 def conditioned(y: NDArray[np.float32], sr: int, target_sr: int) -> NDArray[np.float32]:

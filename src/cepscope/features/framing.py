@@ -62,6 +62,8 @@ def window_frames(frames: Array, spec: MfccSpec, out: Array | None = None) -> Ar
 
     What they are written into, if it is given, must be 0 where the window sees nothing.
     """
+    if not (spec.remove_dc or spec.preemphasis):
+        return np.multiply(frames, _centred_window(spec), out=out)
     left = (spec.n_fft - spec.win) // 2
     seen = slice(left, left + spec.win)
     inner = frames[..., seen]
@@ -73,6 +75,13 @@ def window_frames(frames: Array, spec: MfccSpec, out: Array | None = None) -> Ar
     windowed = np.zeros(frames.shape) if out is None else out
     np.multiply(inner, analysis_window(spec), out=windowed[..., seen])
     return windowed
+
+
+@lru_cache(maxsize=32)
+def _centred_window(spec: MfccSpec) -> Array:
+    """Return the window (n_fft,), in the middle of zeros."""
+    left = (spec.n_fft - spec.win) // 2
+    return np.pad(analysis_window(spec), (left, spec.n_fft - spec.win - left))
 
 
 def spare_frames(frames_there: int, frames: int) -> tuple[int, int]:

@@ -8,7 +8,8 @@ gives the bits that it gives in a batch, whatever the number of BLAS threads (th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -76,62 +77,54 @@ def mfcc(y: npt.ArrayLike, spec: MfccSpec) -> FloatArray:
     return C.reshape(*audio.shape[:-1], *C.shape[-2:])
 
 
-def mfcc_patches(sounds: Sequence[npt.ArrayLike], spec: MfccSpec, frames: int) -> FloatArray:
-    """Compute ``fit_length(mfcc(y, spec), frames, spec)`` of many sounds of any lengths at once, to the same bits.
+def fill_patches(patches: FloatArray, sounds: Iterable[tuple[int, npt.ArrayLike]], spec: MfccSpec) -> None:
+    """Compute ``fit_length(mfcc(y, spec), frames, spec)`` of many sounds of any lengths, to the same bits.
 
-    Frames of all sounds are transformed together. Those that would be cropped off are not computed, unless `top_db`
+    Frames of several sounds are transformed together. Those that would be cropped off are not computed, unless `top_db`
     asks what the loudest of them is.
 
     Parameters
     ----------
-    sounds : sequence of arrays [shape=(samples,)]
-        As in `mfcc`, each by itself.
+    patches : array [shape=(n, n_mfcc, frames)]
+        Where they are written; patches of no sound stay as they are.
+    sounds : iterable of (index, array [shape=(samples,)])
+        Each sound as in `mfcc`, and which patch is of it. They are taken one after another and not kept.
     spec
         The settings.
-    frames
-        Of each patch.
-
-    Returns
-    -------
-    C : array [shape=(sounds, n_mfcc, frames)]
-        float32.
 
     Raises
     ------
     DataError, ParameterError
         As in `mfcc`.
     """
-    C = np.empty((len(sounds), spec.n_mfcc, frames), dtype=np.float32)
-    C[:] = spec.silence[:, np.newaxis]
+    frames = patches.shape[2]
     block = np.zeros((max(frames, _BLOCK // spec.n_fft), spec.n_fft))  # windowed frames of several sounds
     held: list[tuple[FloatArray, int]] = []  # where their MFCC go (n_mfcc, some frames), and where they begin
     count = 0
-    for i, y in enumerate(sounds):
+
+    def flush() -> None:
+        cepstra = _cepstra(_decibels(_mel_power(block[:count], spec).astype(np.float32), spec), spec)
+        for place, first in held:
+            place[:] = cepstra[:, first : first + place.shape[1]]
+        held.clear()
+
+    for i, y in sounds:
         audio = _checked(y, spec)
-        if audio.ndim != 1:
-            raise ParameterError(f"a patch is of one sound of shape (samples,). Received: {audio.shape}")
         off, on = spare_frames(there := spec.frames_of(len(audio)), frames)
+        if there < frames:
+            patches[i] = spec.silence[:, np.newaxis]
         if math.isfinite(spec.top_db):
-            C[i, :, on : on + there] = mfcc(audio, spec)[:, off : off + frames]
+            patches[i, :, on : on + there] = mfcc(audio, spec)[:, off : off + frames]
             continue
         cut = cut_frames(audio[np.newaxis], spec)[0, off : off + frames]
         if count + len(cut) > len(block):
-            _fill(held, block[:count], spec)
-            held, count = [], 0
+            flush()
+            count = 0
         window_frames(cut, spec, block[count : count + len(cut)])
-        held.append((C[i, :, on : on + len(cut)], count))
+        held.append((patches[i, :, on : on + len(cut)], count))
         count += len(cut)
-    _fill(held, block[:count], spec)
-    return C
-
-
-def _fill(held: Sequence[tuple[FloatArray, int]], windowed: npt.NDArray[np.float64], spec: MfccSpec) -> None:
-    """Compute the MFCC of windowed frames (frames, n_fft) of several sounds, and put them where they belong."""
-    if not held:
-        return
-    cepstra = _cepstra(_decibels(_mel_power(windowed, spec).astype(np.float32), spec), spec)
-    for place, first in held:
-        place[:] = cepstra[:, first : first + place.shape[1]]
+    if held:
+        flush()
 
 
 def log_mel(y: npt.ArrayLike, spec: MfccSpec) -> FloatArray:
@@ -230,10 +223,8 @@ def _log_mel_groups(clips: npt.NDArray[np.floating], spec: MfccSpec) -> Iterator
 
 def _mel_power(windowed: npt.NDArray[np.float64], spec: MfccSpec) -> npt.NDArray[np.float64]:
     """Return the mel power (n_mels, frames) of windowed frames (frames, n_fft)."""
-    import scipy.fft
-
     filters = mel_filters(spec)
-    spectrum = scipy.fft.rfft(windowed, axis=-1)
+    spectrum = np.fft.rfft(windowed)  # the bits of SciPy's, with less around it
     squares = spectrum.view(np.float64)  # real, imaginary, real, ...
     squares *= squares
     power = np.ascontiguousarray((squares[:, ::2] + squares[:, 1::2]).T)  # (bins, frames)
@@ -258,9 +249,17 @@ def _cepstra(decibels: FloatArray, spec: MfccSpec) -> FloatArray:
     """Return the MFCC (..., n_mfcc, frames) of dB (..., n_mels, frames)."""
     import scipy.fft
 
-    cepstra = scipy.fft.dct(decibels, axis=-2, type=2, norm="ortho")[..., spec.orders[0] : spec.orders[-1] + 1, :]
-    found: FloatArray = cepstra * spec.coefficient_gains().astype(np.float32)[:, np.newaxis]
+    kept, gains = _coefficients(spec)
+    found: FloatArray = scipy.fft.dct(decibels, axis=-2, type=2, norm="ortho")[..., kept, :] * gains
     return found
+
+
+@lru_cache(maxsize=32)
+def _coefficients(spec: MfccSpec) -> tuple[slice, FloatArray]:
+    """Return which coefficients are kept, and what they are multiplied by [shape=(n_mfcc, 1)]."""
+    gains = spec.coefficient_gains().astype(np.float32)[:, np.newaxis]
+    gains.flags.writeable = False
+    return slice(spec.orders[0], spec.orders[-1] + 1), gains
 
 
 def _checked(y: npt.ArrayLike, spec: MfccSpec) -> npt.NDArray[np.floating]:
