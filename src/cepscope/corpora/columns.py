@@ -38,6 +38,9 @@ class Words(Sequence[str]):
     def __hash__(self) -> int:
         return hash(tuple(self))
 
+    def __add__(self, more: Iterable[str]) -> tuple[str, ...]:
+        return (*self, *more)
+
     def __repr__(self) -> str:
         return repr(tuple(self))
 
