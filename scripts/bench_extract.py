@@ -4,9 +4,9 @@
     python scripts/bench_extract.py scaling --clips 20000
 
 The peer is what a person would write: ``librosa.load(path, sr=None)`` and ``librosa.feature.mfcc`` of each clip, with
-the same settings; it writes nothing. Ours is `write_features` (decoding, level, MFCC, patches of 64 frames, scaling, all files),
-with one process and with two, which are warm. `speed_ratio_all_frames` is that of patches as long as the clips, so that
-ours computes every frame that the peer does.
+the same settings; it writes nothing. Ours is `write_features`, which does all from decoding to scaled patches of 64
+frames in their files, with one process and with two, which are warm. `speed_ratio_all_frames` is that of patches as
+long as the clips, so that ours computes every frame that the peer does.
 """
 
 from __future__ import annotations

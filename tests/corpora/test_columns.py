@@ -63,7 +63,7 @@ def test_words_are_equal_to_what_they_hold(words: list[str]) -> None:
         assert packed == tuple(words)
         assert tuple(words) == packed
         assert packed != (*words, "more")
-        assert packed + ("x",) == (*words, "x")
+        assert packed + packed == (*words, *words)
         assert repr(packed) == repr(tuple(words))
         assert packed[::2] == tuple(words[::2])
     assert tuple(Names.of(words).part(1, 3)) == tuple(words[1:3])

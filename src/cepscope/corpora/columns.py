@@ -80,6 +80,7 @@ class Names(Words):
 
     def part(self, first: int, stop: int) -> Names:
         """Return those from `first` up to `stop`."""
+        first = min(first, len(self))
         begin = int(self._ends[first - 1]) if first else 0
         ends = self._ends[first:stop] - begin
         return Names(self._content[begin : begin + int(ends[-1])] if len(ends) else b"", ends)
