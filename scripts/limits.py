@@ -119,7 +119,7 @@ def command(corpus: Path, run: Path, frames: int, workers: int) -> Row:
     line = [sys.executable, "-m", "cepscope", "--quiet", "extract", str(corpus), "--out", str(run)]
     line += ["--workers", str(workers), "--set", f"features.frames={frames}"]
     start = time.perf_counter()
-    called = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
+    called = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     together = alone = 0
     while called.poll() is None:
         every = [called.pid, *descendants(called.pid)]
