@@ -169,7 +169,7 @@ def condition(y: npt.ArrayLike) -> FloatArray:
     for sound, out in zip(given.reshape(-1, given.shape[-1]), conditioned.reshape(-1, given.shape[-1]), strict=True):
         high, low = float(sound.max()), float(sound.min())
         audio = sound.astype(np.float64)
-        mean = float(audio.mean())
+        mean = float(np.add.reduce(audio)) / len(audio)
         peak = max(high - mean, mean - low)
         if peak <= _ROUNDING * max(high, -low):
             out[:] = 0.0

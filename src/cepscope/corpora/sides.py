@@ -19,7 +19,8 @@ from cepscope.features.scaler import CHUNK
 class SideFile:
     """An npy (n, n_mfcc, frames, 1) float32 that is being filled.
 
-    Going through it gives chunks (`CHUNK`, n_mfcc, frames), the last with what is left, each time from the beginning.
+    Going through it gives chunks (`CHUNK`, n_mfcc, frames), the last with what is left, each time from the beginning. A
+    chunk is gone when the next one is there: they share their memory.
 
     Parameters
     ----------
@@ -44,9 +45,9 @@ class SideFile:
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         with self._path.open("rb") as file:
             file.seek(self._first)
+            room = np.empty((min(CHUNK, self._shape[0]), *self._shape[1:]), np.float32)
             for start in range(0, self._shape[0], CHUNK):
-                count = min(CHUNK, self._shape[0] - start)
-                found = np.empty((count, *self._shape[1:]), np.float32)
+                found = room[: self._shape[0] - start]
                 file.readinto(found.data.cast("B"))
                 yield found
 

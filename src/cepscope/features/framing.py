@@ -43,18 +43,39 @@ def check_length(samples: int, spec: MfccSpec) -> None:
 
 def cut_frames(clips: npt.NDArray[np.floating], spec: MfccSpec) -> Array:
     """Return a view (clips, frames, n_fft) of clips (clips, samples): `win` samples seen, in the middle."""
-    before, after = spec.overhang
-    left = (spec.n_fft - spec.win) // 2  # samples that the window does not see
-    before, after = before + left, after + spec.n_fft - spec.win - left
+    before, after = _margins(spec)
     if spec.padding == "reflect":
         padded = np.pad(clips.astype(np.float64), ((0, 0), (before, after)), mode="reflect")
     else:
         padded = np.zeros((len(clips), before + clips.shape[-1] + after))
         padded[:, before : before + clips.shape[-1]] = clips
+    return _frames_of(padded, spec)
+
+
+def cut_some_frames(y: npt.NDArray[np.floating], spec: MfccSpec, first: int, count: int) -> Array:
+    """Return some frames (count, n_fft) of a sound (samples,), of which no more is taken than they hold."""
+    if spec.padding == "reflect":
+        return cut_frames(y[np.newaxis], spec)[0, first : first + count]
+    start = first * spec.hop - _margins(spec)[0]
+    padded = np.zeros((1, (count - 1) * spec.hop + spec.n_fft))
+    own = y[max(start, 0) : start + padded.shape[1]]
+    lead = max(-start, 0)
+    padded[0, lead : lead + len(own)] = own
+    return np.asarray(_frames_of(padded, spec)[0])
+
+
+def _margins(spec: MfccSpec) -> tuple[int, int]:
+    """Return by how many samples frames of `n_fft` reach beyond the sound, before and after it."""
+    before, after = spec.overhang
+    left = (spec.n_fft - spec.win) // 2  # samples that the window does not see
+    return before + left, after + spec.n_fft - spec.win - left
+
+
+def _frames_of(padded: Array, spec: MfccSpec) -> Array:
+    """Return NumPy's sliding_window_view(padded, n_fft, axis=-1)[:, ::hop], whose own checks take long."""
     whole, each = padded.strides
     frames = (padded.shape[1] - spec.n_fft) // spec.hop + 1
-    # as NumPy's sliding_window_view(padded, n_fft)[:, ::hop], whose checks take longer than the transform of a frame
-    return np.ndarray((len(clips), frames, spec.n_fft), np.float64, padded, 0, (whole, spec.hop * each, each))
+    return np.ndarray((len(padded), frames, spec.n_fft), np.float64, padded, 0, (whole, spec.hop * each, each))
 
 
 def window_frames(frames: Array, spec: MfccSpec, out: Array | None = None) -> Array:
@@ -82,6 +103,17 @@ def _centred_window(spec: MfccSpec) -> Array:
     """Return the window (n_fft,), in the middle of zeros."""
     left = (spec.n_fft - spec.win) // 2
     return np.pad(analysis_window(spec), (left, spec.n_fft - spec.win - left))
+
+
+@lru_cache(maxsize=4)
+def repeated_window(spec: MfccSpec, times: int) -> Array:
+    """Return the window in the middle of zeros, so many times [shape=(times, n_fft)]; read-only.
+
+    Whole blocks of frames are multiplied by it in half of the time that one frame after another takes.
+    """
+    repeated = np.tile(_centred_window(spec), (times, 1))
+    repeated.flags.writeable = False
+    return repeated
 
 
 def spare_frames(frames_there: int, frames: int) -> tuple[int, int]:

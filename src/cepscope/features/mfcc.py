@@ -16,7 +16,14 @@ import numpy.typing as npt
 
 from cepscope.errors import DataError, ParameterError
 from cepscope.features.filterbank import mel_filters
-from cepscope.features.framing import check_length, cut_frames, spare_frames, window_frames
+from cepscope.features.framing import (
+    check_length,
+    cut_frames,
+    cut_some_frames,
+    repeated_window,
+    spare_frames,
+    window_frames,
+)
 from cepscope.features.spec import MfccSpec
 
 FloatArray = npt.NDArray[np.float32]
@@ -88,41 +95,52 @@ def fill_patches(patches: FloatArray, sounds: Iterable[tuple[int, npt.ArrayLike]
     patches : array [shape=(n, n_mfcc, frames)]
         Where they are written; patches of no sound stay as they are.
     sounds : iterable of (index, array [shape=(samples,)])
-        Each sound as in `mfcc`, and which patch is of it. They are taken one after another and not kept.
+        Each sound, float32 and not empty, and which patch is of it. They are taken one after another and not kept.
     spec
         The settings.
 
     Raises
     ------
-    DataError, ParameterError
-        As in `mfcc`.
+    DataError
+        A sound is too short for a frame; or NaN, Inf or values far beyond [-1, 1] come into a patch.
     """
     frames = patches.shape[2]
-    block = np.zeros((max(frames, _BLOCK // spec.n_fft), spec.n_fft))  # windowed frames of several sounds
+    block = np.zeros((max(frames, _BLOCK // spec.n_fft), spec.n_fft))  # frames of several sounds
+    window = None if spec.remove_dc or spec.preemphasis else repeated_window(spec, len(block))
     held: list[tuple[FloatArray, int]] = []  # where their MFCC go (n_mfcc, some frames), and where they begin
     count = 0
 
     def flush() -> None:
+        if window is not None:
+            np.multiply(block[:count], window[:count], out=block[:count])
         cepstra = _cepstra(_decibels(_mel_power(block[:count], spec).astype(np.float32), spec), spec)
+        if not np.isfinite(cepstra).all():
+            raise DataError("audio must be finite, and not far beyond [-1, 1]")
         for place, first in held:
             place[:] = cepstra[:, first : first + place.shape[1]]
         held.clear()
 
     for i, y in sounds:
-        audio = _checked(y, spec)
+        audio = np.asarray(y)
+        check_length(len(audio), spec)
         off, on = spare_frames(there := spec.frames_of(len(audio)), frames)
         if there < frames:
             patches[i] = spec.silence[:, np.newaxis]
         if math.isfinite(spec.top_db):
             patches[i, :, on : on + there] = mfcc(audio, spec)[:, off : off + frames]
             continue
-        cut = cut_frames(audio[np.newaxis], spec)[0, off : off + frames]
-        if count + len(cut) > len(block):
+        own = min(there, frames)
+        if count + own > len(block):
             flush()
             count = 0
-        window_frames(cut, spec, block[count : count + len(cut)])
-        held.append((patches[i, :, on : on + len(cut)], count))
-        count += len(cut)
+        place = block[count : count + own]
+        cut = cut_some_frames(audio, spec, off, own)
+        if window is None:
+            window_frames(cut, spec, place)
+        else:
+            place[:] = cut
+        held.append((patches[i, :, on : on + own], count))
+        count += own
     if held:
         flush()
 
