@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cepscope import atomic
 from cepscope.corpora.conditioning import conditioned, longest_read
-from cepscope.corpora.corpus import Clip, Clips
+from cepscope.corpora.corpus import Clips
 from cepscope.corpora.manifest import Entry
 from cepscope.corpora.shards import Shard, read_shard, write_shard
 from cepscope.corpora.stretches import read_stretch
@@ -54,9 +54,9 @@ class Done:
     problems: dict[int, str]
 
 
-def shortest(clip: Clip) -> float:
-    """Return how many seconds a clip must have to be used."""
-    return SHORTEST if clip.stop is None else SHORTEST_STRETCH
+def shortest(stop: float | None) -> float:
+    """Return how many seconds a clip that stops there must have to be used; None is the end of its file."""
+    return SHORTEST if stop is None else SHORTEST_STRETCH
 
 
 def make_shard(piece: Piece) -> Done:
@@ -90,7 +90,7 @@ def _sounds(
         start, stop = clips.columns.stretch(i)
         try:
             audio, sr = read_stretch(path, start, stop, longest=longest)
-            if len(audio) < (least := SHORTEST if stop is None else SHORTEST_STRETCH) * sr:
+            if len(audio) < (least := shortest(stop)) * sr:
                 raise DataError(f"{len(audio) / sr:.3f} s long, expected at least {least} s")
             sound = conditioned(audio, sr, spec.sr)
             check_length(len(sound), spec)

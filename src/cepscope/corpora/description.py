@@ -63,7 +63,7 @@ class Description:
     @property
     def short(self) -> list[str]:
         """Clips too short to extract from, by name."""
-        return [self.corpus.relative(clip) for clip, fact in self.pairs if fact.seconds < shortest(clip)]
+        return [self.corpus.relative(clip) for clip, fact in self.pairs if fact.seconds < shortest(clip.stop)]
 
     @property
     def long(self) -> list[str]:
