@@ -217,6 +217,8 @@ def require(ledger: Ledger, single: str, config: RunConfig) -> None:
 
 
 def _run_stage(stage: Stage, context: Context, starting: Callable[[str], None] | None) -> Outcome:
+    if context.share and stage.name == "extract":  # its pieces are found by name: no job has to read the whole corpus
+        return _run_share(stage, context, starting)
     ledger, config = context.ledger, context.config
     values = _plain(config.model_dump(mode="json"))
     own = _own(stage, values)
@@ -227,12 +229,11 @@ def _run_stage(stage: Stage, context: Context, starting: Callable[[str], None] |
     key = fingerprint(stage=stage.name, settings=own, seed=config.seed, inputs=inputs, code=code)
     if ledger.is_current(stage.name, key):
         return Outcome(stage.name, skipped=True, seconds=0.0)
+    if context.share:
+        return _run_share(stage, context, starting)
     if starting:
         starting(stage.name)
     started = time.perf_counter()
-    if context.share:
-        stage.run(context)
-        return Outcome(stage.name, skipped=False, seconds=time.perf_counter() - started)
     ledger.begin(stage.name)
     outputs = stage.run(context)
     seconds = time.perf_counter() - started
@@ -240,6 +241,15 @@ def _run_stage(stage: Stage, context: Context, starting: Callable[[str], None] |
     ledger.describe(settings=values)
     ledger.finish(stage.name, key, outputs, seconds=seconds, settings=own, inputs=inputs, seed=config.seed)
     return Outcome(stage.name, skipped=False, seconds=seconds)
+
+
+def _run_share(stage: Stage, context: Context, starting: Callable[[str], None] | None) -> Outcome:
+    """Have this job's pieces of a stage made."""
+    if starting:
+        starting(stage.name)
+    started = time.perf_counter()
+    stage.run(context)
+    return Outcome(stage.name, skipped=False, seconds=time.perf_counter() - started)
 
 
 def _inputs(ledger: Ledger, stage: Stage) -> dict[str, str]:
