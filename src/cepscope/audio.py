@@ -29,7 +29,7 @@ _BLOCK = 1 << 20  # samples read at a time: a header that lies about length or c
 _FULL_SCALE = 32767  # of 16-bit PCM, the same on both sides of zero
 _LOUDNESS_BLOCK = 0.4  # seconds, of BS.1770-4's gating
 _LOUDNESS_RATE = 4000  # Hz; below about 3400 the shelf of K-weighting lies beyond half the rate
-_ROUNDING = 2.0**-23  # of float32, relative: less than this share of a constant is not sound
+ROUNDING = 2.0**-23  # of float32, relative: less than this share of a constant is not sound
 
 
 def read_audio(path: str | os.PathLike[str], *, sr: int | None = None) -> tuple[FloatArray, int]:
@@ -171,7 +171,7 @@ def condition(y: npt.ArrayLike) -> FloatArray:
         audio = sound.astype(np.float64)
         mean = float(np.add.reduce(audio)) / len(audio)
         peak = max(high - mean, mean - low)
-        if peak <= _ROUNDING * max(high, -low):
+        if peak <= ROUNDING * max(high, -low):
             out[:] = 0.0
             continue
         audio -= mean

@@ -9,10 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cepscope.audio import read_audio
+from cepscope.audio import condition, read_audio
+from cepscope.corpora import Clip, Corpus
+from cepscope.corpora.computing import compute
+from cepscope.corpora.conditioning import Levelled
+from cepscope.corpora.corpus import Clips
 from cepscope.corpora.stretches import read_stretch
 from cepscope.corpora.waves import read_plain_wav
+from cepscope.features import MfccSpec
 
 
 @pytest.fixture
@@ -35,6 +42,18 @@ def test_it_has_the_bits_of_libsndfile(tmp_path: Path, channels: int) -> None:
     assert read_stretch(path)[0].tobytes() == y.tobytes()
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-32768, 32767), min_size=1, max_size=300), st.data())
+def test_the_level_is_taken_out_of_whole_numbers_to_the_bits_of_floats(numbers: list[int], data: st.DataObject) -> None:
+    pcm = np.array(numbers, np.int16)
+    part = slice(data.draw(st.integers(0, len(pcm))), data.draw(st.integers(0, len(pcm))))
+    levelled = Levelled(pcm)
+    assert len(levelled) == len(pcm)
+    expected = condition(pcm.astype(np.float32) / 32768)
+    np.testing.assert_array_equal(levelled[:], expected)
+    np.testing.assert_array_equal(levelled[part], expected[part])
+
+
 @pytest.mark.parametrize(
     ("place", "form", "value"),
     [
@@ -48,6 +67,14 @@ def test_a_header_that_is_otherwise_is_left_to_libsndfile(wav: Path, place: int,
     struct.pack_into("<" + form, content, place, value)
     wav.write_bytes(content)
     assert read_plain_wav(wav, 60.0) is None
+
+
+def test_clips_are_read_so_to_the_same_patches(wav: Path) -> None:
+    spec = MfccSpec(sr=8000, n_mfcc=13, floor=1e-5)
+    corpus = Corpus("one", wav.parent, [Clip(wav, "a", "", "train"), Clip(wav, "a", "", "train", 0.0, 0.1)])
+    shard = compute(Clips.of(corpus.root, corpus.clips), spec, 12)
+    assert shard.problems == ("", "")  # the second, a stretch, is read by libsndfile
+    np.testing.assert_array_equal(shard.mfcc[0], shard.mfcc[1])
 
 
 def test_what_is_longer_shorter_or_no_file_is_left_to_libsndfile(wav: Path, tmp_path: Path) -> None:

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cepscope import atomic
-from cepscope.corpora.conditioning import conditioned, longest_read
+from cepscope.corpora.conditioning import Levelled, conditioned, longest_read
 from cepscope.corpora.corpus import Clips
 from cepscope.corpora.manifest import Entry
 from cepscope.corpora.shards import Shard, read_shard, write_shard
 from cepscope.corpora.stretches import read_stretch
+from cepscope.corpora.waves import read_pcm
 from cepscope.errors import CorruptArtifactError, DataError
 from cepscope.features import MfccSpec
 from cepscope.features.framing import check_length
-from cepscope.features.mfcc import fill_patches
+from cepscope.features.mfcc import Sound, fill_patches
 
 SHORTEST = 0.05  # s; two 25-ms windows: anything less is a click, not a word
 SHORTEST_STRETCH = 0.01  # s; a hop: a stretch was labelled by someone who heard a phone there
@@ -80,21 +80,32 @@ def compute(clips: Clips, spec: MfccSpec, frames: int) -> Shard:
     return Shard(found, tuple(problems.get(i, "") for i in range(len(clips))))
 
 
-def _sounds(
-    clips: Clips, spec: MfccSpec, longest: float, problems: dict[int, str]
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def _sounds(clips: Clips, spec: MfccSpec, longest: float, problems: dict[int, str]) -> Iterator[tuple[int, Sound]]:
     """Yield what can be used of the clips, and say of the others why not."""
     root = str(clips.root)
     for i, name in enumerate(clips.columns.names):
         path = f"{root}/{name}"
         start, stop = clips.columns.stretch(i)
         try:
-            audio, sr = read_stretch(path, start, stop, longest=longest)
-            if len(audio) < (least := shortest(stop)) * sr:
-                raise DataError(f"{len(audio) / sr:.3f} s long, expected at least {least} s")
-            sound = conditioned(audio, sr, spec.sr)
+            sound = _sound(path, start, stop, spec.sr, longest)
             check_length(len(sound), spec)
         except (DataError, OSError) as error:
             problems[i] = (str(error) or type(error).__name__).replace(path, path.rpartition("/")[2])
         else:
             yield i, sound
+
+
+def _sound(path: str, start: float, stop: float | None, target_sr: int, longest: float) -> Sound:
+    """Read a clip at a rate, without level and DC; DataError when it can't be used."""
+    plain = read_pcm(path, longest) if start == 0 and stop is None else None
+    if plain and plain[1] == target_sr and plain[0].shape[1] == 1:
+        _check_length(len(plain[0]), target_sr, stop)
+        return Levelled(plain[0][:, 0])
+    audio, sr = read_stretch(path, start, stop, longest=longest)
+    _check_length(len(audio), sr, stop)
+    return conditioned(audio, sr, target_sr)
+
+
+def _check_length(samples: int, sr: int, stop: float | None) -> None:
+    if samples < (least := shortest(stop)) * sr:
+        raise DataError(f"{samples / sr:.3f} s long, expected at least {least} s")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from cepscope.audio import condition, resample
+from cepscope.audio import ROUNDING, condition, resample
 from cepscope.corpora.stretches import LONGEST
 from cepscope.features import MfccSpec
 from cepscope.features.mfcc import fill_patches
@@ -32,6 +32,35 @@ def conditioned(y: NDArray[np.float32], sr: int, target_sr: int) -> NDArray[np.f
     """Return a sound (samples,) at `sr` Hz without level and DC, at another rate."""
     y = condition(y)  # before resampling, because an offset that begins and ends would ring there
     return y if sr == target_sr else condition(resample(y, sr, target_sr))
+
+
+class Levelled:
+    """A sound of 16-bit PCM without level and DC: what `condition` gives, to the last bit, where it is looked at.
+
+    Sums of whole numbers are exact, and so are their powers of two: what is left out is work, not rounding.
+
+    Parameters
+    ----------
+    pcm : array [shape=(samples,)]
+        int16, not empty.
+    """
+
+    def __init__(self, pcm: NDArray[np.int16]) -> None:
+        high, low = int(pcm.max()), int(pcm.min())
+        self._pcm, self._mean = pcm, int(pcm.sum(dtype=np.int64)) / len(pcm)
+        self._peak = max(high - self._mean, self._mean - low)
+        self._silent = self._peak <= ROUNDING * max(high, -low)
+
+    def __len__(self) -> int:
+        return len(self._pcm)
+
+    def __getitem__(self, part: slice) -> NDArray[np.float32]:
+        audio = self._pcm[part].astype(np.float64)
+        if self._silent:
+            return np.zeros(len(audio), np.float32)
+        audio -= self._mean
+        audio /= self._peak
+        return audio.astype(np.float32)
 
 
 @contextmanager

@@ -15,6 +15,23 @@ _PCM, _BITS = 1, 16
 
 
 def read_plain_wav(path: str | os.PathLike[str], longest: float) -> tuple[NDArray[np.float32], int] | None:
+    """Read a plain WAV, as `read_pcm` does.
+
+    Returns
+    -------
+    (y, sr) or None
+        The samples that `cepscope.audio.read_audio` gives, to the last bit, and their rate; None of any other file, or
+        of a longer one.
+    """
+    if (found := read_pcm(path, longest)) is None:
+        return None
+    pcm, sr = found
+    y = pcm.astype(np.float32)
+    y *= np.float32(2.0**-15)
+    return (y[:, 0] if y.shape[1] == 1 else y.mean(axis=1)), sr
+
+
+def read_pcm(path: str | os.PathLike[str], longest: float) -> tuple[NDArray[np.int16], int] | None:
     """Read a WAV of 16-bit PCM whose header is the shortest there is and right in every number.
 
     Parameters
@@ -26,9 +43,8 @@ def read_plain_wav(path: str | os.PathLike[str], longest: float) -> tuple[NDArra
 
     Returns
     -------
-    (y, sr) or None
-        The samples that `cepscope.audio.read_audio` gives, to the last bit, and their rate; None of any other file, or
-        of a longer one.
+    (pcm, sr) or None
+        Samples (samples, channels) of 16 bits, and their rate; None of any other file, or of a longer one.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe has nothing to read, rather than nobody
@@ -47,9 +63,7 @@ def read_plain_wav(path: str | os.PathLike[str], longest: float) -> tuple[NDArra
         os.close(descriptor)
     if len(content) != count:
         return None
-    y = np.frombuffer(content, "<i2").astype(np.float32)
-    y *= np.float32(2.0**-15)
-    return (y if channels == 1 else y.reshape(-1, channels).mean(axis=1)), sr
+    return np.frombuffer(content, "<i2").astype(np.int16, copy=False).reshape(-1, channels), sr
 
 
 def _read_header(header: bytes, longest: float) -> tuple[int, int, int] | None:

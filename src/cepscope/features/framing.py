@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,10 +53,10 @@ def cut_frames(clips: npt.NDArray[np.floating], spec: MfccSpec) -> Array:
     return _frames_of(padded, spec)
 
 
-def cut_some_frames(y: npt.NDArray[np.floating], spec: MfccSpec, first: int, count: int) -> Array:
-    """Return some frames (count, n_fft) of a sound (samples,), of which no more is taken than they hold."""
+def cut_some_frames(y: Any, spec: MfccSpec, first: int, count: int) -> Array:
+    """Return some frames (count, n_fft) of a sound, an array or what gives its parts; no more of it is asked for."""
     if spec.padding == "reflect":
-        return cut_frames(y[np.newaxis], spec)[0, first : first + count]
+        return cut_frames(y[:][np.newaxis], spec)[0, first : first + count]
     start = first * spec.hop - _margins(spec)[0]
     padded = np.zeros((1, (count - 1) * spec.hop + spec.n_fft))
     own = y[max(start, 0) : start + padded.shape[1]]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,14 @@ from cepscope.features.framing import (
 from cepscope.features.spec import MfccSpec
 
 FloatArray = npt.NDArray[np.float32]
+
+
+class Sound(Protocol):
+    """What has so many samples, and gives parts of them."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice, /) -> FloatArray: ...
+
 
 _BLOCK = 1 << 16  # samples in the frames that are transformed at once: half a MB in float64
 _LOUDEST = 1e12  # far above any sound; powers stay inside float32
@@ -84,7 +93,7 @@ def mfcc(y: npt.ArrayLike, spec: MfccSpec) -> FloatArray:
     return C.reshape(*audio.shape[:-1], *C.shape[-2:])
 
 
-def fill_patches(patches: FloatArray, sounds: Iterable[tuple[int, npt.ArrayLike]], spec: MfccSpec) -> None:
+def fill_patches(patches: FloatArray, sounds: Iterable[tuple[int, Sound]], spec: MfccSpec) -> None:
     """Compute ``fit_length(mfcc(y, spec), frames, spec)`` of many sounds of any lengths, to the same bits.
 
     Frames of several sounds are transformed together. Those that would be cropped off are not computed, unless `top_db`
@@ -94,8 +103,9 @@ def fill_patches(patches: FloatArray, sounds: Iterable[tuple[int, npt.ArrayLike]
     ----------
     patches : array [shape=(n, n_mfcc, frames)]
         Where they are written; patches of no sound stay as they are.
-    sounds : iterable of (index, array [shape=(samples,)])
-        Each sound, float32 and not empty, and which patch is of it. They are taken one after another and not kept.
+    sounds : iterable of (int, Sound)
+        Which patch, and the sound that it is of: float32 [shape=(samples,)], not empty, or what gives its parts so.
+        They are taken one after another and not kept.
     spec
         The settings.
 
@@ -121,20 +131,19 @@ def fill_patches(patches: FloatArray, sounds: Iterable[tuple[int, npt.ArrayLike]
         held.clear()
 
     for i, y in sounds:
-        audio = np.asarray(y)
-        check_length(len(audio), spec)
-        off, on = spare_frames(there := spec.frames_of(len(audio)), frames)
+        check_length(len(y), spec)
+        off, on = spare_frames(there := spec.frames_of(len(y)), frames)
         if there < frames:
             patches[i] = spec.silence[:, np.newaxis]
         if math.isfinite(spec.top_db):
-            patches[i, :, on : on + there] = mfcc(audio, spec)[:, off : off + frames]
+            patches[i, :, on : on + there] = mfcc(y[:], spec)[:, off : off + frames]
             continue
         own = min(there, frames)
         if count + own > len(block):
             flush()
             count = 0
         place = block[count : count + own]
-        cut = cut_some_frames(audio, spec, off, own)
+        cut = cut_some_frames(y, spec, off, own)
         if window is None:
             window_frames(cut, spec, place)
         else:
