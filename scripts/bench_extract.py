@@ -79,33 +79,39 @@ def stage_shares(corpus: Any, frames: int, rounds: int) -> dict[str, float]:
     import numpy as np
     import scipy.fft
 
-    from cepscope.audio import condition
     from cepscope.corpora.computing import compute
+    from cepscope.corpora.conditioning import Levelled
     from cepscope.corpora.corpus import Clips
     from cepscope.corpora.shards import write_shard
-    from cepscope.corpora.stretches import read_stretch
+    from cepscope.corpora.waves import read_pcm
     from cepscope.features.filterbank import mel_filters
-    from cepscope.features.framing import cut_frames, spare_frames, window_frames
+    from cepscope.features.framing import cut_some_frames, repeated_window, spare_frames
 
     spec = spec_of()
     clips = Clips.of(corpus.root, corpus.clips).part(0, 256)
     paths = [str(clip.path) for clip in clips]
-    raw = [read_stretch(path)[0] for path in paths]
-    level = [condition(y) for y in raw]
-    off, _ = spare_frames(spec.frames_of(len(level[0])), frames)
+    raw = [read_pcm(path, 60.0)[0][:, 0] for path in paths]
+    off, _ = spare_frames(spec.frames_of(RATE), frames)
+    part = slice(off * spec.hop - spec.n_fft // 2, (off + frames) * spec.hop + spec.n_fft)
+    level = [Levelled(pcm)[part] for pcm in raw]
+    block, window = np.zeros((4 * frames, spec.n_fft)), repeated_window(spec, 4 * frames)
 
     def framed() -> Any:
-        return [window_frames(cut_frames(y[np.newaxis], spec)[0, off : off + frames], spec) for y in level]
+        for first in range(0, len(level), 4):
+            for i, y in enumerate(level[first : first + 4]):
+                block[i * frames : (i + 1) * frames] = cut_some_frames(y, spec, 2, frames)
+            np.multiply(block, window, out=block)
+        return block
 
-    groups = np.concatenate(framed()).reshape(-1, 4 * frames, spec.n_fft)
+    groups = [framed().copy() for _ in range(len(level) // 4)]
     spectra = [scipy.fft.rfft(group) for group in groups]
     powers = [np.ascontiguousarray((np.abs(spectrum) ** 2).T) for spectrum in spectra]
     mels = [(mel_filters(spec) @ power).astype(np.float32) for power in powers]
     shard = compute(clips, spec, frames)
     with tempfile.TemporaryDirectory() as place:
         runs: dict[str, Run] = {
-            "decode": lambda: [read_stretch(path) for path in paths],
-            "condition": lambda: [condition(y) for y in raw],
+            "decode": lambda: [read_pcm(path, 60.0) for path in paths],
+            "condition": lambda: [Levelled(pcm)[part] for pcm in raw],
             "frames": framed,
             "fft": lambda: [scipy.fft.rfft(group) for group in groups],
             "mel": lambda: [_mel(spectrum, spec) for spectrum in spectra],
