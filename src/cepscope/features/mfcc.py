@@ -37,7 +37,7 @@ class Sound(Protocol):
     def __getitem__(self, part: slice, /) -> FloatArray: ...
 
 
-_BLOCK = 1 << 16  # samples in the frames that are transformed at once: half a MB in float64
+_BLOCK = 1 << 17  # samples in the frames that are transformed at once: 1 MB in float64
 _LOUDEST = 1e12  # far above any sound; powers stay inside float32
 _LEAST_GAIN = 1e-3  # of a lifter that can still be divided out in float32
 
