@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -53,16 +54,18 @@ class SideFile:
 
     def scale(self, scaler: Scaling) -> str:
         """Scale all patches; return the sha256 of the whole file."""
-        with self._path.open("r+b") as file:
+        with self._path.open("r+b") as file, ThreadPoolExecutor(1) as beside:  # a second core may take the digest
             digest = hashlib.sha256(file.read(self._first))
-            place = self._first
+            place, last = self._first, beside.submit(lambda: None)
             for chunk in self:
                 scaled = np.ascontiguousarray(scaler.transform(chunk))
+                last.result()  # no more than one chunk waits
+                last = beside.submit(digest.update, scaled.data)
                 file.seek(place)
                 file.write(scaled.data)
                 file.flush()
-                digest.update(scaled.data)
                 place += scaled.nbytes
+            last.result()
         return digest.hexdigest()
 
 
