@@ -26,7 +26,7 @@ from typing import Any
 from bench_timing import Run, seconds, turns
 from limits import RATE, make_corpus
 
-CLIPS = 1500  # one-second clips of noise
+CLIPS = 5000  # one-second clips of noise
 FLOOR = 1e-5
 
 
