@@ -1,6 +1,7 @@
 """Speed, side by side with peers in one process.
 
     pip install -e '.[bench]'
+    python scripts/bench.py extract --json
     python scripts/bench.py train --json
     python scripts/bench.py maximize --json
     python scripts/bench.py invert --json
@@ -258,7 +259,7 @@ def bench_train(rounds: int, only: list[str], say: Callable[[str], None]) -> dic
 def main() -> None:
     """Parse the command line and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train", "maximize", "invert", "invert-more"])
+    parser.add_argument("what", choices=["extract", "train", "maximize", "invert", "invert-more"])
     parser.add_argument("--json", action="store_true", help="print JSON to stdout, and what is going on to stderr")
     parser.add_argument("--rounds", type=int, default=5, help="of each figure that is a median")
     parser.add_argument(
@@ -274,6 +275,10 @@ def main() -> None:
 
     if options.what == "train":
         found = bench_train(options.rounds, options.only, say)
+    elif options.what == "extract":
+        from bench_extract import bench_extract
+
+        found = bench_extract(options.rounds, say)
     elif options.what == "maximize":
         found = bench_maximize(options.rounds, say)
     else:

@@ -1,10 +1,14 @@
 """How much time and memory the stages take, and how both grow: with clips, with units, with patterns.
 
     python scripts/limits.py extract --sizes 1000 10000 100000
+    python scripts/limits.py command --sizes 5000 20000 100000 --workers 2
     python scripts/limits.py maximize --sizes 50 500 5000 --memory 64
     python scripts/limits.py invert --sizes 10 100 1000 --json
 
-Each size has a process of its own, so that its peak is its own; this one loads nothing but the standard library,
+`command` is ``cepscope extract`` as a person calls it, with all of its processes: their memory together (pages that
+several share counted once), and the peak of the one that was called.
+
+Each other size has a process of its own, so that its peak is its own; this one loads nothing but the standard library,
 because a new process's peak is at first that of the one that started it. Clips are noise, units have random weights:
 what a step costs depends on neither.
 """
@@ -17,6 +21,7 @@ import multiprocessing
 import os
 import random
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,8 +35,13 @@ from typing import Any
 RATE = 8000  # Hz, of the clips, which are one second long
 DISTINCT = 200  # sound files; the other clips are hard links to them, of which a file system allows some ten thousand
 CLASSES = 10
-SIZES = {"extract": (1000, 10_000, 100_000), "maximize": (50, 500, 5000), "invert": (10, 100, 1000)}
-COUNTED = {"extract": "clips", "maximize": "units", "invert": "patterns"}
+SIZES = {
+    "extract": (1000, 10_000, 100_000),
+    "command": (5000, 20_000, 100_000),
+    "maximize": (50, 500, 5000),
+    "invert": (10, 100, 1000),
+}
+COUNTED = {"extract": "clips", "command": "clips", "maximize": "units", "invert": "patterns"}
 Row = dict[str, Any]
 
 
@@ -104,6 +114,44 @@ def read(features: Path) -> Row:
     }
 
 
+def command(corpus: Path, run: Path, frames: int, workers: int) -> Row:
+    """Call ``cepscope extract`` and watch its processes."""
+    line = [sys.executable, "-m", "cepscope", "--quiet", "extract", str(corpus), "--out", str(run)]
+    line += ["--workers", str(workers), "--set", f"features.frames={frames}"]
+    start = time.perf_counter()
+    called = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    together = alone = 0
+    while called.poll() is None:
+        every = [called.pid, *descendants(called.pid)]
+        together = max(together, sum(memory_kb(f"{pid}/smaps_rollup", "Pss:") for pid in every))
+        alone = max(alone, memory_kb(f"{called.pid}/status", "VmHWM:"))
+        time.sleep(0.02)
+    if called.returncode:
+        raise SystemExit(f"{' '.join(line)}: {called.stderr.read() if called.stderr else ''}")
+    taken = time.perf_counter() - start
+    return {"seconds": round(taken, 1), "peak_mb": round(together / 1024), "called_peak_mb": round(alone / 1024)}
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes that a process started, and those that these started."""
+    try:
+        children = [
+            int(word) for path in Path(f"/proc/{pid}/task").glob("*/children") for word in path.read_text().split()
+        ]
+    except OSError:
+        return []
+    return [*children, *(found for child in children for found in descendants(child))]
+
+
+def memory_kb(file: str, name: str) -> int:
+    """Return a line's number from a file of a process; 0 when it has just ended."""
+    try:
+        lines = Path("/proc", file).read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)
+
+
 def spoken_digits(frames: int) -> Any:
     """Return the patches of the built-in corpus."""
     import cepscope as cs
@@ -166,6 +214,8 @@ def measure(stage: str, size: int, args: argparse.Namespace) -> Row:
     if stage == "invert":
         return alone(invert, size, args.frames)
     with tempfile.TemporaryDirectory(prefix="limits-") as folder:
+        if stage == "command":
+            return command(make_corpus(Path(folder) / "corpus", size), Path(folder) / "run", args.frames, args.workers)
         corpus, features = make_corpus(Path(folder) / "corpus", size), Path(folder) / "features"
         return alone(extract, corpus, features, args.frames) | alone(read, features)
 
@@ -176,6 +226,7 @@ def main() -> None:
     parser.add_argument("stage", choices=SIZES)
     parser.add_argument("--sizes", type=int, nargs="+", help="clips, units or patterns, from few to many")
     parser.add_argument("--frames", type=int, default=64, help="of a patch")
+    parser.add_argument("--workers", type=int, default=2, help="of command")
     parser.add_argument("--clips", type=int, default=0, help="of maximize: noisy copies of the built-in corpus's 700")
     parser.add_argument("--memory", type=int, default=256, help="of maximize, MB")
     parser.add_argument("--steps", type=int, default=64, help="of maximize")

@@ -30,6 +30,13 @@ def test_extraction_is_measured_by_clips(project_root: Path) -> None:
     assert many["mb_per_1000_more"] == round((many["peak_mb"] - few["peak_mb"]) / 0.23, 1)
 
 
+def test_the_command_is_watched_with_all_of_its_processes(project_root: Path) -> None:
+    found = measured(project_root, "command", "--sizes", "600", "--workers", "2", "--frames", "32")
+    (row,) = found["rows"]
+    assert row["clips"] == 600
+    assert 20 < row["called_peak_mb"] < row["peak_mb"] < 1000  # three processes have more than the one that was called
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "arguments", "counted"),

@@ -59,7 +59,8 @@ def test_a_run_leaves_exactly_its_artifacts(finished: Path) -> None:
     assert exemplars
     assert shards
     assert files - exemplars - shards == {
-        "run.toml", "run.json", "features/manifest.json", "features/scaler.npz", "model/model.keras",
+        "run.toml", "run.json", "features/manifest.json", "features/scaler.npz", "features/clips.csv",
+        "features/train.npy", "features/test.npy", "model/model.keras",
         "model/history.csv", "model/filters.npz", "patterns/patterns.npz", "patterns/units.csv",
         "patterns/summary.json", "patterns/exemplars.npz", "patterns/views.npz", "audio/sounds.npz",
         "audio/sounds.csv", "report/index.html",

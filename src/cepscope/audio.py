@@ -29,7 +29,7 @@ _BLOCK = 1 << 20  # samples read at a time: a header that lies about length or c
 _FULL_SCALE = 32767  # of 16-bit PCM, the same on both sides of zero
 _LOUDNESS_BLOCK = 0.4  # seconds, of BS.1770-4's gating
 _LOUDNESS_RATE = 4000  # Hz; below about 3400 the shelf of K-weighting lies beyond half the rate
-_ROUNDING = 2.0**-23  # of float32, relative: less than this share of a constant is not sound
+ROUNDING = 2.0**-23  # of float32, relative: less than this share of a constant is not sound
 
 
 def read_audio(path: str | os.PathLike[str], *, sr: int | None = None) -> tuple[FloatArray, int]:
@@ -164,12 +164,20 @@ def condition(y: npt.ArrayLike) -> FloatArray:
     >>> condition([0.25, 0.5, 0.0]).tolist()
     [0.0, 1.0, -1.0]
     """
-    audio = _checked(y).astype(np.float64)
-    level = np.abs(audio).max(axis=-1, keepdims=True)
-    audio -= audio.mean(axis=-1, keepdims=True)
-    peak = np.abs(audio).max(axis=-1, keepdims=True)
-    silent = peak <= _ROUNDING * level
-    return np.where(silent, 0.0, audio / np.where(silent, 1.0, peak)).astype(np.float32)
+    given = _checked(y)
+    conditioned = np.empty(given.shape, np.float32)
+    for sound, out in zip(given.reshape(-1, given.shape[-1]), conditioned.reshape(-1, given.shape[-1]), strict=True):
+        high, low = float(sound.max()), float(sound.min())
+        audio = sound.astype(np.float64)
+        mean = float(np.add.reduce(audio)) / len(audio)
+        peak = max(high - mean, mean - low)
+        if peak <= ROUNDING * max(high, -low):
+            out[:] = 0.0
+            continue
+        audio -= mean
+        audio /= peak
+        out[:] = audio
+    return conditioned
 
 
 def loudness(y: npt.ArrayLike, sr: int) -> float:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
+import pickle
 import signal
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile as sf
 
 from cepscope.corpora import Corpus, Patches, extract, load_corpus
+from cepscope.corpora.computing import Piece, make_shard
+from cepscope.corpora.corpus import Clips
+from cepscope.corpora.extract import write_features
+from cepscope.corpora.shards import shard_name
 from cepscope.errors import CepscopeWarning, DataError, ParameterError
 from cepscope.features import CoefficientScaler, MfccSpec, fit_length, mfcc
+from cepscope.workers import Share, Workers
 
 Maker = Callable[..., Path]
 SPEC = MfccSpec(sr=8000, n_mfcc=13, floor=1e-5)
@@ -82,8 +90,83 @@ def test_level_and_offset_are_taken_out(class_folder: Maker) -> None:
     np.testing.assert_allclose(other.train.x, plain.train.x, atol=0.02)  # 24 bits of a 16-bit original
 
 
-def test_two_workers_equal_one(some: Corpus) -> None:
-    assert equal(extract(some, SPEC, frames=40), extract(some, SPEC, frames=40, workers=2, shard_size=50))
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+def test_two_workers_write_what_one_does(some: Corpus, tmp_path: Path, whiten: bool) -> None:
+    settings: dict[str, Any] = {"frames": 40, "whiten": whiten, "shard_size": 30}
+    one = extract(some, SPEC, **settings, out=tmp_path / "one")
+    seen: list[tuple[int, int]] = []
+    two = extract(some, SPEC, **settings, out=tmp_path / "two", workers=2, progress=lambda *x: seen.append(x))
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+    assert equal(one, two)
+    assert equal(one, extract(some, SPEC, frames=40, whiten=whiten, shard_size=77))  # in memory, cut otherwise
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen[-1] == (len(some.clips), len(some.clips))
+
+
+@pytest.mark.slow
+def test_a_cluster_writes_what_one_process_does(some: Corpus, tmp_path: Path, cluster: Any) -> None:
+    settings: dict[str, Any] = {"frames": 40, "shard_size": 30}
+    one = extract(some, SPEC, **settings, out=tmp_path / "one")
+    assert equal(one, extract(some, SPEC, **settings, out=tmp_path / "two", workers=Workers(cluster=cluster.address)))
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+    with pytest.raises(DataError, match="gone"):  # what is wrong with a clip comes back as it is
+        extract(
+            Corpus("gone", some.root, (*some.clips, replace(some.clips[0], path=some.root / "gone.wav"))),
+            *(SPEC,),
+            **settings,
+            strict=True,
+            out=tmp_path / "three",
+            workers=Workers(cluster=cluster.address),
+        )
+
+
+def test_shares_are_left_for_a_later_extraction(some: Corpus, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"frames": 40, "shard_size": 20}
+    plain = write_features(some, tmp_path / "plain", SPEC, **settings)
+    shards = len(plain.shards)
+    for number in (2, 3, 1):
+        told: list[tuple[int, int]] = []
+        share = Share(number, 3)
+        left = {"share": share, "progress": lambda *x, to=told: to.append(x)}
+        assert write_features(some, tmp_path / "shared", SPEC, **settings, **left) is None
+        assert len(told) == len(share.of(range(shards)))
+        assert told[-1][0] == told[-1][1] < len(some.clips)
+        assert {path.suffix for path in (tmp_path / "shared").iterdir()} == {".npz"}
+    made = shard_times(tmp_path / "shared")
+    assert len(made) == shards
+    assert write_features(some, tmp_path / "shared", SPEC, **settings) == plain
+    assert shard_times(tmp_path / "shared") == made
+    assert files(tmp_path / "shared") == files(tmp_path / "plain")
+
+
+def test_a_shard_whose_worker_is_lost_is_made_again(some: Corpus, tmp_path: Path) -> None:
+    """As `Workers` does it: the same piece, done twice, leaves the same file."""
+    clips = Clips.of(some.root, some.clips).part(0, 20)
+    piece = Piece(0, tmp_path / shard_name(SPEC, 40, clips), clips, SPEC, 40)
+    first = make_shard(piece)
+    content = piece.path.read_bytes()
+    assert make_shard(piece) == first  # found
+    piece.path.write_bytes(content[:100])  # of a disk that was full
+    assert make_shard(pickle.loads(pickle.dumps(piece))) == first
+    assert piece.path.read_bytes() == content
+
+
+def test_loaded_patches_are_mapped_from_their_file(some: Corpus, tmp_path: Path) -> None:
+    arrays = extract(some, SPEC, frames=40)
+    mapped = extract(some, SPEC, frames=40, out=tmp_path)
+    for patches in (mapped, Patches.load(tmp_path)):
+        assert isinstance(patches.train.x, np.memmap)
+        assert not patches.train.x.flags.writeable
+        assert patches.train.x.tobytes() == arrays.train.x.tobytes()
+        assert patches.test.x[3:5].tobytes() == arrays.test.x[3:5].tobytes()
+    assert not isinstance(arrays.train.x, np.memmap)
+    kept = mapped.train.x[5].copy()
+    extract(some, SPEC, frames=41, out=tmp_path)  # what is open stays as it was
+    np.testing.assert_array_equal(mapped.train.x[5], kept)
 
 
 def test_written_patches_come_back(some: Corpus, tmp_path: Path) -> None:
@@ -152,10 +235,10 @@ def test_a_killed_extraction_goes_on(digits: Corpus, tmp_path: Path) -> None:
     assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "manifest.json").exists()
     left = shard_times(tmp_path)
-    assert len(left) == 2  # 400 of the 500 clips were safe
+    assert len(left) == 3  # of the shard that was being told of, too
     calls: list[int] = []
     resumed = extract(digits, SPEC, out=tmp_path, shard_size=200, progress=lambda n, _: calls.append(n))
-    assert calls[:2] == [200, 400]  # two steps, not seven a shard: nothing was computed again
+    assert calls == [200, 400, 600, 800, 900]
     assert left.items() <= shard_times(tmp_path).items()
     assert equal(resumed, extract(digits, SPEC))
 

@@ -251,8 +251,12 @@ def test_any_times_are_stretches_or_one_line(tmp_path: Path, lines: list[Any], k
         ({"root": 5}, "a name is no text"),
         ({"shards": [{"file": "../mfcc-00.npz", "clips": 8, "sha256": ""}]}, "a shard has another name"),
         ({"shards": [{"file": "/tmp/mfcc-00.npz", "clips": 8, "sha256": ""}]}, "a shard has another name"),
-        ({"clips": [{"path": "a", "label": "b", "speaker": "", "split": "dev"}]}, "no split 'dev'"),
-        ({"clips": [{"path": 1, "label": "b", "speaker": "", "split": "dev"}]}, "a name is no text"),
+        ({"clips": {"file": "../clips.csv", "clips": 8, "sha256": ""}}, "a file has another name"),
+        ({"train": {"file": "/tmp/train.npy", "clips": 8, "sha256": ""}}, "a file has another name"),
+        ({"test": {"file": "test.npy", "clips": -1, "sha256": ""}}, "a number is no count"),
+        ({"test": {"file": "test.npy", "clips": 1, "sha256": 2}}, "a name is no text"),
+        ({"classes": [1, 2]}, "a name is no text"),
+        ({"synthetic": "no"}, "synthetic is neither true nor false"),
     ],
 )
 def test_a_manifest_of_a_stranger(class_folder: Maker, tmp_path: Path, change: dict[str, Any], says: str) -> None:

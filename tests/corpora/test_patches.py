@@ -90,16 +90,17 @@ def test_load_wave_is_the_sound_of_the_patch(digits: Corpus, frames: int) -> Non
 
 def test_load_refuses_what_was_changed(written: Path, patches: Patches) -> None:
     np.testing.assert_array_equal(Patches.load(written).train.x, patches.train.x)
-    shards = sorted(written.glob("mfcc-*.npz"))
-    assert len(shards) == 2
-    content = bytearray(shards[1].read_bytes())
-    content[len(content) // 2] ^= 1  # one bit
-    shards[1].write_bytes(content)
-    with pytest.raises(CorruptArtifactError, match=f"{shards[1].name} is damaged or was changed"):
-        Patches.load(written)
-    shards[1].unlink()
-    with pytest.raises(CorruptArtifactError, match=f"{shards[1].name} is missing"):
-        Patches.load(written)
+    for name in ("train.npy", "clips.csv"):
+        whole = (written / name).read_bytes()
+        content = bytearray(whole)
+        content[len(content) // 2] ^= 1  # one bit
+        (written / name).write_bytes(content)
+        with pytest.raises(CorruptArtifactError, match=f"{name} is damaged or was changed"):
+            Patches.load(written)
+        (written / name).unlink()
+        with pytest.raises(CorruptArtifactError, match=f"{name} is missing"):
+            Patches.load(written)
+        (written / name).write_bytes(whole)
 
 
 def test_load_refuses_another_scaler(written: Path, patches: Patches) -> None:
@@ -111,10 +112,11 @@ def test_load_refuses_another_scaler(written: Path, patches: Patches) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 99}, "has format 99, expected 1"),
-        ({"clips": []}, "another number of clips"),
+        ({"format": 99}, "has format 99, expected 2"),
+        ({"shards": []}, "another number of clips"),
+        ({"format": 1}, "has format 1, expected 2; extract again"),
         ({"spec": {"rate": 8000}}, "is damaged"),
-        ({"frames": 65}, r"expected MFCCs of \(40, 13, 65\) float32"),
+        ({"frames": 65}, r"train.npy: expected patches of \(\d+, 13, 65, 1\) float32"),
         ({"frames_": 1}, "is damaged"),
         (None, "is damaged"),
     ],

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from cepscope.errors import ParameterError
 from cepscope.features import MfccSpec, front_end
 from cepscope.features.filterbank import mel_filters
+from cepscope.features.mel import hz_triangles
 
 BANKS = ("slaney", "hz", "mel", "htk", "tensorflow")
 SOME = settings(max_examples=60, deadline=None)
@@ -25,6 +26,28 @@ def test_slaney_and_hz_are_librosas(htk: bool) -> None:
         spec = MfccSpec(fmin=50.0, fmax=7000.0, htk=htk, filterbank=bank)
         expected = librosa.filters.mel(sr=16000, n_fft=512, n_mels=40, fmin=50, fmax=7000, htk=htk, norm=norm)
         np.testing.assert_array_equal(mel_filters(spec).toarray(), expected)
+
+
+@SOME
+@given(
+    sr=st.sampled_from([8000, 11025, 16000, 44100]),
+    n_fft=st.sampled_from([400, 512, 2048]),
+    n_mels=st.integers(1, 60),
+    fmin=st.sampled_from([0.0, 20.0, 133.3]),
+    fmax=st.sampled_from([3700.0, 3800.0, 4000.0]),  # the second is a bin of many of these, where roundings show
+    htk=st.booleans(),
+    area=st.booleans(),
+)
+def test_they_have_librosas_bits_whatever_the_settings(
+    sr: int, n_fft: int, n_mels: int, fmin: float, fmax: float, htk: bool, area: bool
+) -> None:
+    bins = np.fft.rfftfreq(n_fft, 1 / sr)
+    found = hz_triangles(n_mels, fmin, fmax, bins, htk=htk, unit_area=area)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Empty filters")
+        norm = "slaney" if area else None
+        expected = librosa.filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax, htk=htk, norm=norm)
+    assert found.tobytes() == expected.tobytes()
 
 
 @SOME

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from cepscope.errors import DataError, ParameterError
-from cepscope.features import MfccSpec, log_mel, mfcc, mfcc_to_log_mel
+from cepscope.features import MfccSpec, fit_length, log_mel, mfcc, mfcc_to_log_mel
+from cepscope.features.mfcc import fill_patches
 
 SOME = settings(max_examples=40, deadline=None)
 SPEC = MfccSpec(sr=8000)
@@ -46,6 +47,35 @@ def test_a_clip_alone_gives_the_bits_it_gives_in_a_batch(
         index = tuple(data.draw(st.integers(0, n - 1)) for n in lead)
         np.testing.assert_array_equal(C[index], mfcc(y[index], spec))
         np.testing.assert_array_equal(decibels[index], log_mel(y[index], spec))
+
+
+@SOME
+@given(
+    lengths=st.lists(st.integers(300, 9000), max_size=12),
+    frames=st.integers(1, 130),
+    changes=st.sampled_from(
+        [{}, {"top_db": 30.0}, {"padding": "none"}, {"padding": "reflect"}, {"preemphasis": 0.97, "remove_dc": True}]
+    ),
+    more=st.sampled_from([{}, {"c0": False, "log": "ln", "lifter": 22.0}, {"win": 100, "hop": 37}]),
+)
+def test_patches_of_many_sounds_have_the_bits_of_each_alone(
+    lengths: list[int], frames: int, changes: dict[str, Any], more: dict[str, Any]
+) -> None:
+    spec = MfccSpec(sr=8000, **changes, **more)
+    sounds = [noise(n, seed=i) for i, n in enumerate(lengths)]
+    patches = np.full((len(sounds) + 1, spec.n_mfcc, frames), 7, np.float32)
+    fill_patches(patches, [(i + 1, y) for i, y in enumerate(sounds)], spec)
+    assert (patches[0] == 7).all()  # of no sound
+    for y, patch in zip(sounds, patches[1:], strict=True):
+        np.testing.assert_array_equal(patch, fit_length(mfcc(y, spec), frames, spec))
+
+
+def test_patches_refuse_what_is_not_finite_or_too_short() -> None:
+    patches = np.zeros((2, SPEC.n_mfcc, 40), np.float32)
+    with pytest.raises(DataError, match="must be finite"):
+        fill_patches(patches, [(0, noise(4000)), (1, np.full(4000, np.nan, np.float32))], SPEC)
+    with pytest.raises(DataError, match="one window of 200 samples"):
+        fill_patches(patches, [(0, noise(150))], MfccSpec(sr=8000, padding="none"))
 
 
 def test_bits_are_the_same_over_many_groups_and_numbers_of_threads() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cepscope.errors import CorruptArtifactError, DataError, NotFittedError, ParameterError
-from cepscope.features import CoefficientScaler
+from cepscope.features import CoefficientScaler, PCAWhitener
+from cepscope.features.scaler import CHUNK
 
 SOME = settings(max_examples=50, deadline=None)
 
@@ -38,6 +42,32 @@ def test_many_patches_are_measured_in_chunks_as_if_at_once() -> None:
     scaler = CoefficientScaler.fit(x)
     np.testing.assert_allclose(scaler.mean, x.astype(np.float64).mean(axis=(0, 2)), rtol=1e-7)
     np.testing.assert_allclose(scaler.scale, x.astype(np.float64).std(axis=(0, 2)), rtol=1e-7)
+
+
+class Twice:
+    """Chunks that are made anew each time they are gone through, in the same memory."""
+
+    def __init__(self, x: npt.NDArray[np.float32]) -> None:
+        self.x, self.times = x, 0
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.float32]]:
+        self.times += 1
+        room = np.empty_like(self.x[:CHUNK])
+        for start in range(0, len(self.x), CHUNK):
+            part = self.x[start : start + CHUNK]
+            room[: len(part)] = part
+            yield room[: len(part)]
+
+
+@pytest.mark.parametrize("kind", [CoefficientScaler, PCAWhitener])
+@pytest.mark.parametrize("n", [1, CHUNK, CHUNK + 1, 2500])
+def test_what_comes_in_chunks_is_fitted_to_the_same_bits(kind: Any, n: int) -> None:
+    x = np.random.default_rng(n).normal(-300, 50, (n, 5, 7)).astype(np.float32)
+    chunks = Twice(x)
+    found, expected = kind.fit_chunks(chunks), kind.fit(x)
+    assert chunks.times > 1
+    for name in ("mean", "scale", "encoder"):
+        assert getattr(found, name).tobytes() == getattr(expected, name).tobytes()
 
 
 def test_a_constant_coefficient_is_only_centred() -> None:

@@ -51,7 +51,7 @@ def test_every_panel_says_what_it_shows_and_in_which_unit(found: Description) ->
 
 
 def test_many_speakers_and_classes_are_distributions(found: Description) -> None:
-    clips = tuple(replace(clip, speaker=str(i), label=f"w{i}") for i, clip in enumerate(found.corpus.clips * 4))
+    clips = tuple(replace(clip, speaker=str(i), label=f"w{i}") for i, clip in enumerate([*found.corpus.clips] * 4))
     corpus: Corpus = replace(found.corpus, clips=clips)
     assert len(corpus.speakers) > MOST_SPEAKERS
     figure = plot_corpus(Description(corpus, found.facts * 4, (), None, None))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, overload
 
+import numpy as np
+
+from cepscope.corpora.columns import SIDES, Columns, ColumnsBuilder
 from cepscope.corpora.stretches import stretch_name
 from cepscope.errors import ParameterError
 
@@ -40,6 +44,72 @@ class Clip:
     stop: float | None = None
 
 
+class Clips(Sequence[Clip]):
+    """Clips below one folder, of which each is made when it is asked for; equal to any sequence of the same.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    columns
+        The clips, each on a side.
+    """
+
+    def __init__(self, root: Path, columns: Columns) -> None:
+        self.root, self.columns = root, columns
+
+    @classmethod
+    def of(cls, root: Path, clips: Iterable[Clip]) -> Clips:
+        """Take any clips below a folder so."""
+        if isinstance(clips, cls) and clips.root == root:
+            return clips
+        found = ColumnsBuilder()
+        for clip in clips:
+            name = clip.path.relative_to(root).as_posix()
+            found.append(name, clip.label, clip.speaker, clip.split, clip.start, clip.stop)
+        return cls(root, found.done())
+
+    def part(self, first: int, stop: int) -> Clips:
+        """Return the clips from `first` up to `stop`."""
+        return Clips(self.root, self.columns.part(first, stop))
+
+    def name(self, index: int) -> str:
+        """Return a clip's path below the folder; a stretch ends in ``#t=START,STOP`` (seconds)."""
+        return stretch_name(self.columns.names[index], *self.columns.stretch(index))
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    @overload
+    def __getitem__(self, index: int) -> Clip: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Clip, ...]: ...
+    def __getitem__(self, index: int | slice) -> Clip | tuple[Clip, ...]:
+        if isinstance(index, slice):
+            return tuple(self._clip(i) for i in range(*index.indices(len(self))))
+        return self._clip(range(len(self))[index])
+
+    def __iter__(self) -> Iterator[Clip]:
+        return map(self._clip, range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or isinstance(other, str):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return f"Clips({str(self.root)!r}, {len(self)} clips)"
+
+    def _clip(self, index: int) -> Clip:
+        every = self.columns
+        side = SPLITS[every.sides[index]]
+        path = self.root / every.names[index]
+        return Clip(path, every.labels[index], every.speakers[index], side, *every.stretch(index))
+
+
 @dataclass(frozen=True)
 class Corpus:
     """Labelled clips under one folder.
@@ -60,19 +130,24 @@ class Corpus:
 
     name: str
     root: Path
-    clips: tuple[Clip, ...]
+    clips: Sequence[Clip]
     synthetic: bool = False
     note: str = ""
 
     @property
+    def columns(self) -> Columns:
+        """Return the clips by columns."""
+        return Clips.of(self.root, self.clips).columns
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Return the classes, sorted."""
-        return tuple(sorted({clip.label for clip in self.clips}))
+        return self.columns.labels.present
 
     @property
     def speakers(self) -> tuple[str, ...]:
         """Return the known speakers, sorted."""
-        return tuple(sorted({clip.speaker for clip in self.clips if clip.speaker}))
+        return tuple(speaker for speaker in self.columns.speakers.present if speaker)
 
     def split(self, which: Split) -> tuple[Clip, ...]:
         """Return the clips of "train" or of "test"."""
@@ -80,10 +155,14 @@ class Corpus:
             raise ParameterError(f"a corpus has the splits 'train' and 'test'. Received: {which!r}")
         return tuple(clip for clip in self.clips if clip.split == which)
 
+    def with_test(self, test: Iterable[int], note: str) -> Corpus:
+        """Return the same clips, those with these indices in test and all others in train."""
+        return replace(self, clips=Clips(self.root, self.columns.with_test(test)), note=note)
+
     def relative(self, clip: Clip) -> str:
         """Return a clip's path below the root, with forward slashes; a stretch ends in ``#t=START,STOP`` (seconds)."""
         return stretch_name(clip.path.relative_to(self.root).as_posix(), clip.start, clip.stop)
 
     def __repr__(self) -> str:
-        train, test = (len(self.split(which)) for which in SPLITS)
+        train, test = np.bincount(self.columns.sides, minlength=len(SIDES))
         return f"Corpus({self.name!r}, {len(self.labels)} labels, {train} train + {test} test clips)"

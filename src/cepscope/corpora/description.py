@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from cepscope.corpora.computing import SHORTEST, SHORTEST_STRETCH, shortest
 from cepscope.corpora.corpus import SPLITS, Clip, Corpus, Split
-from cepscope.corpora.extract import SHORTEST, SHORTEST_STRETCH, shortest
 from cepscope.corpora.layouts.rows import listed
 from cepscope.corpora.leaks import Probe, copies, copies_across, probe_level, shared_recordings, shared_speakers
 from cepscope.corpora.stretches import LONGEST
@@ -63,7 +63,7 @@ class Description:
     @property
     def short(self) -> list[str]:
         """Clips too short to extract from, by name."""
-        return [self.corpus.relative(clip) for clip, fact in self.pairs if fact.seconds < shortest(clip)]
+        return [self.corpus.relative(clip) for clip, fact in self.pairs if fact.seconds < shortest(clip.stop)]
 
     @property
     def long(self) -> list[str]:

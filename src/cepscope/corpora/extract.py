@@ -4,34 +4,24 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import overload
 
-import joblib
-import numpy as np
-
-from cepscope import atomic
-from cepscope.corpora.conditioning import longest_read, sound_to_mfcc
-from cepscope.corpora.corpus import Clip, Corpus
-from cepscope.corpora.patches import Patches, assemble
-from cepscope.corpora.shards import (
-    ClipRow,
-    Manifest,
-    Shard,
-    ShardEntry,
-    read_shard,
-    shard_name,
-    write_manifest,
-    write_shard,
-)
-from cepscope.corpora.stretches import read_stretch, stretch_name
-from cepscope.errors import CepscopeWarning, CorruptArtifactError, DataError, ParameterError
+from cepscope.corpora.collecting import Found, collect
+from cepscope.corpora.computing import Done, Piece, make_shard
+from cepscope.corpora.corpus import Clips, Corpus
+from cepscope.corpora.manifest import Manifest
+from cepscope.corpora.patches import Patches, load_patches
+from cepscope.corpora.shards import shard_name
+from cepscope.corpora.stretches import stretch_name
+from cepscope.errors import CepscopeWarning, DataError, ParameterError
 from cepscope.features import MfccSpec
+from cepscope.workers import Share, Workers
 
-SHORTEST = 0.05  # s; two 25-ms windows: anything less is a click, not a word
-SHORTEST_STRETCH = 0.01  # s; a hop: a stretch was labelled by someone who heard a phone there
-_CHUNK = 32  # clips a worker takes at a time
+SHARD = 256  # clips: some 30 ms of work for a second of sound each, a dozen shards of a few thousand clips
 
 Progress = Callable[[int, int], object]
 
@@ -42,17 +32,17 @@ def extract(
     *,
     frames: int = 64,
     whiten: bool = False,
-    workers: int = 1,
+    workers: int | Workers = 1,
     strict: bool = False,
     out: str | os.PathLike[str] | None = None,
-    shard_size: int = 512,
+    shard_size: int = SHARD,
     progress: Progress | None = None,
 ) -> Patches:
     """Compute the MFCC patch of every clip: condition, MFCC, fixed length, scale.
 
     The scaler is fitted on train only. A clip longer than a patch is cropped at its centre, a shorter one is
     padded with silence on both sides. Of a clip longer than a minute only the middle minute is read, and its level is
-    taken from that. The result is the same, bit for bit, whatever `workers` is.
+    taken from that. The result is the same, bit for bit, whatever `workers` and `shard_size` are.
 
     Parameters
     ----------
@@ -67,12 +57,12 @@ def extract(
         scaling each coefficient by itself. Rows are then principal components, which have no neighbours: kernels
         should span them all, ``kernel_sizes=((n_mfcc, 6), ...)``.
     workers
-        Processes.
+        Processes, or who else shares the work.
     strict
         Raise at the first clip that can't be used, instead of passing over it with a `CepscopeWarning`.
     out
-        Folder for shards, scaler.npz and manifest.json, to be read by `Patches.load`. Shards that are there
-        for the same clips (path, size, time of change) and settings are used again.
+        Folder for what `write_features` leaves, to be read by `Patches.load`: patches are then files of which only what
+        is looked at comes into memory. Without one they are in memory, all of them.
     shard_size
         Clips in a shard.
     progress
@@ -90,53 +80,114 @@ def extract(
     ParameterError
         `frames`, `workers` or `shard_size` below 1.
     """
-    for name, value in (("frames", frames), ("workers", workers), ("shard_size", shard_size)):
+    with TemporaryDirectory(prefix="cepscope-") if out is None else ExitStack() as temporary:
+        folder = Path(temporary) if isinstance(temporary, str) else Path(out or "")
+        manifest = write_features(
+            *(corpus, folder, spec),
+            frames=frames,
+            whiten=whiten,
+            workers=workers,
+            strict=strict,
+            shard_size=shard_size,
+            progress=progress,
+        )
+        return load_patches(folder, manifest, mapped=out is not None)
+
+
+@overload
+def write_features(
+    corpus: Corpus,
+    folder: str | os.PathLike[str],
+    spec: MfccSpec | None = ...,
+    *,
+    frames: int = ...,
+    whiten: bool = ...,
+    workers: int | Workers = ...,
+    strict: bool = ...,
+    shard_size: int = ...,
+    progress: Progress | None = ...,
+) -> Manifest: ...
+@overload
+def write_features(
+    corpus: Corpus,
+    folder: str | os.PathLike[str],
+    spec: MfccSpec | None = ...,
+    *,
+    frames: int = ...,
+    whiten: bool = ...,
+    workers: int | Workers = ...,
+    strict: bool = ...,
+    shard_size: int = ...,
+    progress: Progress | None = ...,
+    share: Share | None,
+) -> Manifest | None: ...
+def write_features(
+    corpus: Corpus,
+    folder: str | os.PathLike[str],
+    spec: MfccSpec | None = None,
+    *,
+    frames: int = 64,
+    whiten: bool = False,
+    workers: int | Workers = 1,
+    strict: bool = False,
+    shard_size: int = SHARD,
+    progress: Progress | None = None,
+    share: Share | None = None,
+) -> Manifest | None:
+    """Do what `extract` does and leave the patches in their files, so that the memory it takes does not grow with them.
+
+    In the folder are then shards (MFCC of some clips each, for the next extraction), train.npy and test.npy (scaled
+    patches), scaler.npz, clips.csv and manifest.json. Shards that are there for the same clips (path, size, time of
+    change) and settings are used again.
+
+    Parameters
+    ----------
+    corpus, spec, frames, whiten, workers, strict, shard_size, progress
+        As in `extract`.
+    folder
+        Made if it is not there.
+    share
+        Only these shards are made and left for a later extraction to find, nothing else is written or removed; others
+        may make theirs at the same time.
+
+    Returns
+    -------
+    Manifest or None
+        None of a share.
+
+    Raises
+    ------
+    DataError, ParameterError
+        As `extract`.
+    """
+    for name, value in (("frames", frames), ("shard_size", shard_size)):
         if value < 1:
             raise ParameterError(f"{name} must be at least 1. Received: {value!r}")
-    spec = spec or MfccSpec()
-    folder = None if out is None else _writable(Path(out))
-    rows = tuple(ClipRow(corpus.relative(c), c.label, c.speaker, c.split) for c in corpus.clips)
-    manifest = Manifest(corpus.name, str(corpus.root), corpus.synthetic, corpus.note, spec, frames, rows)
-
-    entries: list[ShardEntry] = []
-
-    def shards() -> Iterator[Shard]:
-        done = 0
-        for start in range(0, len(rows), shard_size):
-            part = corpus.clips[start : start + shard_size]
-            path = None
-            if folder is not None:
-                path = folder / shard_name(spec, frames, [(corpus.relative(clip), clip.path) for clip in part])
-            shard = _present(path, (len(part), spec.n_mfcc, frames))
-            if shard is None:
-                pieces = []
-                for piece in _compute(part, spec, frames, workers):
-                    pieces.append(piece)
-                    if progress:
-                        progress(done + sum(len(p.problems) for p in pieces), len(rows))
-                shard = _joined(pieces)
-                if path is not None:
-                    write_shard(path, shard)
-            done += len(part)
-            if progress:
-                progress(done, len(rows))
-            if path is not None:
-                entries.append(ShardEntry(path.name, len(part), atomic.sha256(path)))
-            if strict:
-                _refuse(part, shard.problems)
-            yield shard
-
-    patches = assemble(manifest, shards(), scaler=None, whiten=whiten)
-    for line in patches.skipped:  # said only now: a failure is one line, of its own
-        warnings.warn(f"skipped {line}", CepscopeWarning, stacklevel=2)
-    if folder is not None:
-        write_manifest(folder, replace(manifest, skipped=patches.skipped, shards=tuple(entries)), patches.scaler)
-    return patches
+    if isinstance(workers, int):
+        if workers < 1:
+            raise ParameterError(f"workers must be at least 1. Received: {workers!r}")
+        workers = Workers(count=workers)
+    spec, folder = spec or MfccSpec(), _writable(Path(folder))
+    clips = Clips.of(corpus.root, corpus.clips)
+    pieces: Sequence[Piece] = [
+        _piece(number, folder, clips.part(start, start + shard_size), spec, frames)
+        for number, start in enumerate(range(0, len(clips), shard_size))
+    ]
+    if share:
+        pieces = share.of(pieces)
+    done = _make(pieces, workers, strict=strict, progress=progress, folder=folder)
+    if share:
+        return None
+    found = Found(clips, done)
+    classes = found.classes()
+    manifest = collect(found, folder, corpus, spec, frames, classes, whiten)
+    for line in found.skipped():  # said only now: a failure is one line, of its own
+        warnings.warn(f"skipped {line}", CepscopeWarning, stacklevel=3)
+    return manifest
 
 
-def shortest(clip: Clip) -> float:
-    """Return how many seconds a clip must have to be used."""
-    return SHORTEST if clip.stop is None else SHORTEST_STRETCH
+def _piece(number: int, folder: Path, clips: Clips, spec: MfccSpec, frames: int) -> Piece:
+    return Piece(number, folder / shard_name(spec, frames, clips), clips, spec, frames)
 
 
 def _writable(folder: Path) -> Path:
@@ -149,51 +200,32 @@ def _writable(folder: Path) -> Path:
     return folder
 
 
-def _present(path: Path | None, shape: tuple[int, int, int]) -> Shard | None:
-    """Return the shard that an earlier run left, or None when it must be computed."""
-    if path is None or not path.is_file():
-        return None
-    try:
-        return read_shard(path, shape=shape)
-    except CorruptArtifactError:
-        return None
+def _make(
+    pieces: Sequence[Piece], workers: Workers, *, strict: bool, progress: Progress | None, folder: Path
+) -> list[Done]:
+    """Have all shards made; with `strict`, raise at the first clip that can't be used."""
+    missing = sum(not piece.path.is_file() for piece in pieces)
+    if missing <= 1 and not workers.cluster:
+        workers = Workers(count=1)  # what is there is read faster than processes start
+    total, count = sum(len(piece.clips) for piece in pieces), 0
+    waiting = {piece.number: piece for piece in pieces}
+    come: dict[int, Done] = {}
+
+    def one(done: Done) -> None:
+        nonlocal count
+        count += done.entry.clips
+        if progress:
+            progress(count, total)
+        if strict:
+            come[done.number] = done
+            while waiting and (first := next(iter(waiting))) in come:
+                _refuse(waiting.pop(first), come.pop(first))
+
+    return workers.map(make_shard, pieces, folder=folder, done=one)
 
 
-def _compute(clips: Sequence[Clip], spec: MfccSpec, frames: int, workers: int) -> Iterator[Shard]:
-    """Yield the clips' MFCCs in their order, a chunk at a time."""
-    chunks = [clips[i : i + _CHUNK] for i in range(0, len(clips), _CHUNK)]
-    if workers == 1:
-        yield from (_compute_chunk(chunk, spec, frames) for chunk in chunks)
-        return
-    pool = joblib.Parallel(n_jobs=workers, return_as="generator")
-    yield from pool(joblib.delayed(_compute_chunk)(chunk, spec, frames) for chunk in chunks)
-
-
-def _compute_chunk(clips: Sequence[Clip], spec: MfccSpec, frames: int) -> Shard:
-    """Return the MFCCs of some clips; a clip that can't be used leaves zeros and the reason."""
-    patches = np.zeros((len(clips), spec.n_mfcc, frames), dtype=np.float32)
-    problems = []
-    longest = longest_read(spec, frames)
-    for i, clip in enumerate(clips):
-        try:
-            audio, sr = read_stretch(clip.path, clip.start, clip.stop, longest=longest)
-            if len(audio) < (least := shortest(clip)) * sr:
-                raise DataError(f"{len(audio) / sr:.3f} s long, expected at least {least} s")
-            patches[i] = sound_to_mfcc(audio, sr, spec, frames)
-        except (DataError, OSError) as error:
-            problems.append((str(error) or type(error).__name__).replace(str(clip.path), clip.path.name))
-        else:
-            problems.append("")
-    return Shard(patches, tuple(problems))
-
-
-def _joined(pieces: Sequence[Shard]) -> Shard:
-    problems = tuple(problem for piece in pieces for problem in piece.problems)
-    return Shard(np.concatenate([piece.mfcc for piece in pieces]), problems)
-
-
-def _refuse(clips: Sequence[Clip], problems: Sequence[str]) -> None:
+def _refuse(piece: Piece, done: Done) -> None:
     """Raise at the first clip that could not be used."""
-    for clip, problem in zip(clips, problems, strict=True):
-        if problem:
-            raise DataError(f"{stretch_name(str(clip.path), clip.start, clip.stop)}: {problem}")
+    for i, problem in done.problems.items():
+        name = stretch_name(str(piece.clips[i].path), *piece.clips.columns.stretch(i))
+        raise DataError(f"{name}: {problem}")

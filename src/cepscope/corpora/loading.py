@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
-from cepscope.corpora.corpus import SPLITS, Clip, Corpus
+import numpy as np
+
+from cepscope.corpora.columns import OPEN, SIDES, Columns
+from cepscope.corpora.corpus import Clips, Corpus
 from cepscope.corpora.known import KNOWN, expanded, find_known
 from cepscope.corpora.layouts import list_clips
-from cepscope.corpora.layouts.rows import AUDIO_SUFFIXES, LABEL, OWN_SPLIT, Folder, Row, is_text, listed
+from cepscope.corpora.layouts.rows import AUDIO_SUFFIXES, LABEL, OWN_SPLIT, Folder, is_text, listed
 from cepscope.corpora.splits import GIVEN, draw_split, resplit
 from cepscope.errors import CepscopeWarning, DataError, ParameterError
 
@@ -89,16 +90,12 @@ def load_corpus(
     if not is_text(root):
         raise DataError(f"the name of the folder {str(root)!a} is not UTF-8; rename it")
     listing = list_clips(Folder(root), layout=layout, label=label)
-    rows = _usable(_widened(listing.rows, margin, folder), folder)
-    rows.sort(key=lambda row: (row.path.relative_to(root).as_posix(), row.start))
-    _check_classes(rows, folder)
-    note, in_test = _own_or_drawn(rows, listing.note, folder, seed=seed, test_share=test_share, own=split == GIVEN)
-    clips = tuple(
-        Clip(row.path, row.label, row.speaker, "test" if i in in_test else "train", row.start, row.stop)
-        for i, row in enumerate(rows)
-    )
-    corpus = resplit(Corpus(root.name, root, clips, note=note), split, seed=seed, test_share=test_share)
-    _check_split(corpus.clips, folder)
+    found = _usable(_widened(listing.rows.columns(), margin, folder), folder).sorted()
+    _check_classes(found, folder)
+    note, found = _own_or_drawn(found, listing.note, folder, seed=seed, test_share=test_share, own=split == GIVEN)
+    corpus = Corpus(root.name, root, Clips(root, found), note=note)
+    corpus = resplit(corpus, split, seed=seed, test_share=test_share)
+    _check_split(corpus.columns, folder)
     if name_or_folder == BUILT_IN:
         return replace(corpus, name=BUILT_IN, synthetic=True, note=_BUILT_IN_NOTE if split == GIVEN else corpus.note)
     return corpus
@@ -121,72 +118,75 @@ def _built_in_folder() -> Path:
     raise DataError(f"the built-in corpus {BUILT_IN!r} is not in this installation; reinstall cepscope")
 
 
-def _widened(rows: Sequence[Row], margin: float, folder: Path) -> list[Row]:
+def _widened(rows: Columns, margin: float, folder: Path) -> Columns:
     """Add the margin to stretches; points without one are left out."""
-    found, points = [], 0
-    for row in rows:
-        if row.stop is None:
-            found.append(row)
-        elif row.stop + margin > max(0.0, row.start - margin):
-            found.append(replace(row, start=max(0.0, row.start - margin), stop=row.stop + margin))
-        else:
-            points += 1
-    if points:
+    stretched = rows.stretched
+    if rows.times is None or not stretched.any():
+        return rows
+    times = rows.times.copy()
+    times[stretched, 0] = np.maximum(0.0, times[stretched, 0] - margin)
+    times[stretched, 1] += margin
+    kept = ~stretched | (times[:, 1] > times[:, 0])
+    rows = replace(rows, times=times)
+    if points := int((~kept).sum()):
         message = f"{folder}: {points} labels mark points in time and were left out; a margin (seconds) keeps them"
-        if not found:
+        if not kept.any():
             raise DataError(message)
         warnings.warn(message, CepscopeWarning, stacklevel=3)
-    return found
+        return rows.take(np.flatnonzero(kept))
+    return rows
 
 
-def _usable(rows: Sequence[Row], folder: Path) -> list[Row]:
+def _usable(rows: Columns, folder: Path) -> Columns:
     """Leave out classes of a single stretch: labels of running speech have rare ones, and nobody can add to them."""
-    counts = Counter(row.label for row in rows)
-    rare = sorted({row.label for row in rows if row.stop is not None and counts[row.label] == 1})
-    if rare and len(rare) < len(counts):
+    counts = np.bincount(rows.labels.codes, minlength=len(rows.labels.values))
+    single = rows.stretched & (counts[rows.labels.codes] == 1)
+    rare = rows.labels.take(np.flatnonzero(single)).present
+    if rare and len(rare) < np.count_nonzero(counts):
         message = f"{folder}: {len(rare)} classes with a single stretch were left out: {listed(rare)}"
         warnings.warn(message, CepscopeWarning, stacklevel=3)
-        return [row for row in rows if row.label not in set(rare)]
-    return list(rows)
+        return rows.take(np.flatnonzero(~single))
+    return rows
 
 
 def _own_or_drawn(
-    rows: Sequence[Row], note: str, folder: Path, *, seed: int, test_share: float, own: bool
-) -> tuple[str, set[int]]:
-    """Return a note and the clips of test; nothing is drawn where another split will be."""
-    undecided = [row for row in rows if row.split is None]
-    if undecided and len(undecided) < len(rows):
-        name = undecided[0].path.name
+    rows: Columns, note: str, folder: Path, *, seed: int, test_share: float, own: bool
+) -> tuple[str, Columns]:
+    """Return a note and the clips with their sides; nothing is drawn where another split will be."""
+    undecided = rows.sides == OPEN
+    if undecided.any() and not undecided.all():
+        name = Path(rows.names[int(undecided.argmax())]).name
         raise DataError(f"{folder}: {name} has no split while others have one; fill in all or none")
-    if not undecided:
-        return note, {i for i, row in enumerate(rows) if row.split == "test"}
+    if not undecided.any():
+        return note, rows
     if not own:
-        return OWN_SPLIT, set()
-    labels, speakers = [row.label for row in rows], [row.speaker for row in rows]
-    recordings = [str(row.path) for row in rows] if any(row.stop is not None for row in rows) else None
-    return draw_split(labels, speakers, seed=seed, test_share=test_share, recordings=recordings)
+        return OWN_SPLIT, rows.with_test(())
+    recordings = rows.names if rows.stretched.any() else None
+    note, test = draw_split(rows.labels, rows.speakers, seed=seed, test_share=test_share, recordings=recordings)
+    return note, rows.with_test(test)
 
 
-def _check_classes(rows: Sequence[Row], folder: Path) -> None:
-    if not rows:
+def _check_classes(rows: Columns, folder: Path) -> None:
+    if not len(rows):
         raise DataError(
             f"{folder} holds no recordings ({' '.join(AUDIO_SUFFIXES)}); expected metadata.csv or one "
             "subfolder for each class"
         )
-    counts = Counter(row.label for row in rows)
-    if len(counts) < 2:
-        raise DataError(f"{folder} holds one class only ({next(iter(counts))!r}); a classifier needs at least two")
-    if single := sorted(label for label, count in counts.items() if count == 1):
+    there = rows.labels.present
+    if len(there) < 2:
+        raise DataError(f"{folder} holds one class only ({there[0]!r}); a classifier needs at least two")
+    counts = np.bincount(rows.labels.codes, minlength=len(rows.labels.values))
+    if single := sorted(label for label, count in zip(rows.labels.values, counts, strict=True) if count == 1):
         raise DataError(
             f"{folder}: one clip only in class {listed(single)}; each class needs at least one clip in "
             "train and one in test: add recordings or remove the class"
         )
 
 
-def _check_split(clips: Sequence[Clip], folder: Path) -> None:
-    labels = {which: {clip.label for clip in clips if clip.split == which} for which in SPLITS}
-    for which in SPLITS:
-        if not labels[which]:
-            raise DataError(f"{folder}: the split puts no clip into {which}; both sides need clips")
+def _check_split(clips: Columns, folder: Path) -> None:
+    labels = {side: set(clips.labels.take(np.flatnonzero(clips.sides == i)).present) for i, side in enumerate(SIDES)}
+    for side, there in labels.items():
+        if not there:
+            raise DataError(f"{folder}: the split puts no clip into {side}; both sides need clips")
     if absent := sorted(labels["test"] - labels["train"]):
         raise DataError(f"{folder}: class {listed(absent)} is in test but not in train; nothing could learn it")

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cepscope.corpora.conditioning import conditioned, longest_read, one_thread, sound_to_mfcc
-from cepscope.corpora.shards import Manifest, Shard, read_manifest, read_shard
+from cepscope.corpora.columns import Columns, ColumnsBuilder
+from cepscope.corpora.conditioning import conditioned, longest_read, sound_to_mfcc
+from cepscope.corpora.corpus import SPLITS, Split
+from cepscope.corpora.manifest import CLIPS, Manifest, read_manifest
+from cepscope.corpora.shards import AGAIN
+from cepscope.corpora.sides import open_side
 from cepscope.corpora.stretches import parse_stretch, read_stretch
-from cepscope.errors import DataError, ParameterError
-from cepscope.features import CoefficientScaler, MfccSpec, PCAWhitener, Scaling
-
-_BLOCK = 1024  # patches scaled at a time: bounds the copies made beside the patches themselves
+from cepscope.errors import CorruptArtifactError, DataError, ParameterError
+from cepscope.features import MfccSpec, Scaling
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -26,7 +28,7 @@ class PatchSplit:
     Attributes
     ----------
     x
-        (n, n_mfcc, frames, 1) float32, scaled MFCC.
+        (n, n_mfcc, frames, 1) float32, scaled MFCC; read only where it is mapped from a file.
     y
         (n,) int32, index into `Patches.classes`.
     paths
@@ -38,8 +40,8 @@ class PatchSplit:
 
     x: NDArray[np.float32]
     y: NDArray[np.int32]
-    paths: tuple[str, ...]
-    speakers: tuple[str, ...]
+    paths: Sequence[str]
+    speakers: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -194,84 +196,46 @@ class Patches:
         CorruptArtifactError
             A file is missing, damaged or was changed.
         """
-        manifest = read_manifest(Path(folder))
-        size = (manifest.spec.n_mfcc, manifest.frames)
-        shards = (
-            read_shard(Path(folder) / entry.file, shape=(entry.clips, *size), sha256=entry.sha256)
-            for entry in manifest.shards
-        )
-        return assemble(manifest, shards, scaler=manifest.load_scaler(Path(folder)))
+        return load_patches(Path(folder), read_manifest(Path(folder)))
 
 
-def assemble(manifest: Manifest, shards: Iterable[Shard], *, scaler: Scaling | None, whiten: bool = False) -> Patches:
-    """Sort the clips' MFCCs into train and test and scale them.
-
-    Parameters
-    ----------
-    manifest
-        The clips, in the order of the shards' rows.
-    shards
-        Their MFCCs.
-    scaler
-        None fits one on train.
-    whiten
-        Fit a whitener.
-
-    Raises
-    ------
-    DataError
-        Too few usable clips are left.
-    """
-    spec, frames, clips = manifest.spec, manifest.frames, manifest.clips
-    shape = (spec.n_mfcc, frames)
-    x = {side: np.empty((sum(c.split == side for c in clips), *shape), np.float32) for side in ("train", "test")}
-    kept: dict[str, list[int]] = {"train": [], "test": []}
-    skipped: list[str] = []
-    row = 0
-    for shard in shards:
-        for patch, problem in zip(shard.mfcc, shard.problems, strict=True):
-            side = clips[row].split
-            if not problem:
-                x[side][len(kept[side])] = patch
-                kept[side].append(row)
+def load_patches(folder: Path, manifest: Manifest, *, mapped: bool = True) -> Patches:
+    """Return the patches of an extraction, mapped from their files or in memory; errors as `Patches.load`."""
+    scaler = manifest.load_scaler(folder)
+    found = {side: ColumnsBuilder() for side in SPLITS}
+    skipped = []
+    try:
+        for line in manifest.lines(folder):
+            if line.problem:
+                skipped.append(f"{line.path}: {line.problem}")
             else:
-                skipped.append(f"{clips[row].path}: {problem}")
-            row += 1
-    usable = {side: [clips[i].label for i in rows] for side, rows in kept.items()}
-    classes = _classes({clip.label for clip in clips}, usable, skipped)
-    kind = PCAWhitener if whiten else CoefficientScaler
-    with one_thread():
-        fitted = scaler or kind.fit(x["train"][: len(kept["train"])])
-    sides = {}
-    for which, rows in kept.items():
-        scaled = x[which][: len(rows)]
-        for start in range(0, len(rows), _BLOCK):
-            scaled[start : start + _BLOCK] = fitted.transform(scaled[start : start + _BLOCK])
-        sides[which] = PatchSplit(
-            x=scaled[..., np.newaxis],
-            y=np.array([classes.index(clips[i].label) for i in rows], dtype=np.int32),
-            paths=tuple(clips[i].path for i in rows),
-            speakers=tuple(clips[i].speaker for i in rows),
-        )
+                found[SPLITS[SPLITS.index(line.split)]].append(line.path, line.label, line.speaker, line.split)
+        sides = [_side(folder, manifest, side, found[side].done(), mapped=mapped) for side in SPLITS]
+    except ValueError as error:
+        raise CorruptArtifactError(f"{folder / CLIPS} is damaged ({error}); {AGAIN}") from error
     return Patches(
-        spec=spec,
-        frames=frames,
-        scaler=fitted,
-        classes=classes,
-        train=sides["train"],
-        test=sides["test"],
+        spec=manifest.spec,
+        frames=manifest.frames,
+        scaler=scaler,
+        classes=manifest.classes,
+        train=sides[0],
+        test=sides[1],
         corpus_name=manifest.corpus_name,
         skipped=tuple(skipped),
         root=manifest.root,
     )
 
 
-def _classes(wanted: set[str], labels: Mapping[str, Sequence[str]], skipped: Sequence[str]) -> tuple[str, ...]:
-    """Return the sorted classes; DataError when the usable clips can't train and test a classifier of them all."""
-    because = f"; {len(skipped)} clips were skipped, the first: {skipped[0]}" if skipped else ""
-    for side in ("train", "test"):
-        if not labels[side]:
-            raise DataError(f"no usable clip is left in {side}{because}")
-    if absent := sorted(wanted - set(labels["train"])):
-        raise DataError(f"no usable clip of class {absent[0]!r} is left in train{because}; add recordings or remove it")
-    return tuple(sorted(wanted))
+def open_split(folder: Path, manifest: Manifest, side: Split, *, mapped: bool = True) -> NDArray[np.float32]:
+    """Return the scaled patches (n, n_mfcc, frames, 1) of train or of test; errors as `Patches.load`."""
+    entry = manifest.train if side == "train" else manifest.test
+    shape = (entry.clips, manifest.spec.n_mfcc, manifest.frames)
+    return open_side(folder / entry.file, shape, entry.sha256, mapped=mapped)
+
+
+def _side(folder: Path, manifest: Manifest, side: Split, clips: Columns, *, mapped: bool) -> PatchSplit:
+    x = open_split(folder, manifest, side, mapped=mapped)
+    if len(clips) != len(x):
+        raise ValueError(f"{len(clips)} clips of {side}, expected {len(x)}")
+    numbers = np.array([manifest.classes.index(label) for label in clips.labels.values], np.int32)
+    return PatchSplit(x=x, y=numbers[clips.labels.codes], paths=clips.names, speakers=clips.speakers)

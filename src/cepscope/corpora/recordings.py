@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cepscope.audio import read_audio, resample
+from cepscope.corpora.computing import SHORTEST
 from cepscope.corpora.conditioning import conditioned
-from cepscope.corpora.extract import SHORTEST
 from cepscope.corpora.stretches import LONGEST, blocks, open_sound
 from cepscope.errors import DataError, ParameterError
 from cepscope.features import MfccSpec, log_mel, mfcc

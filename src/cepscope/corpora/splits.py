@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -45,22 +45,23 @@ def resplit(corpus: Corpus, how: str, *, seed: int = 0, test_share: float = 0.2)
     DataError
         A clip's speaker is not known, or no split by speaker leaves every class in train.
     """
-    labels, speakers = [clip.label for clip in corpus.clips], [clip.speaker for clip in corpus.clips]
     if how == GIVEN:
         return corpus
+    labels, speakers = corpus.columns.labels, corpus.columns.speakers
     if how == "random":
-        return _with_test(corpus, random_test(labels, seed=seed, test_share=test_share), _random_note(seed))
+        return corpus.with_test(random_test(labels, seed=seed, test_share=test_share), _random_note(seed))
     if how != "speakers" and not how.startswith(HELD_OUT):
         raise ParameterError(f"split must be given, random, speakers or speaker:NAME. Received: {how!r}")
-    if unknown := [clip for clip in corpus.clips if not clip.speaker]:
-        raise DataError(f"{corpus.root}: the speaker of {corpus.relative(unknown[0])} is not known; split='random'")
+    if "" in speakers.present:
+        unknown = next(clip for clip in corpus.clips if not clip.speaker)
+        raise DataError(f"{corpus.root}: the speaker of {corpus.relative(unknown)} is not known; split='random'")
     if how.startswith(HELD_OUT):
         return _without(corpus, how.removeprefix(HELD_OUT))
     chosen = draw_groups(labels, speakers, seed=seed, test_share=test_share)
     if not chosen:
         raise DataError(f"{corpus.root}: no speaker can go to test without taking a class from train; split='random'")
     note = f"split by speaker: {len(chosen)} of {len(corpus.speakers)} in test (seed {seed})"
-    return _with_test(corpus, {i for i, speaker in enumerate(speakers) if speaker in chosen}, note)
+    return corpus.with_test((i for i, speaker in enumerate(speakers) if speaker in chosen), note)
 
 
 def leave_one_speaker_out(corpus: Corpus) -> Iterator[tuple[str, Corpus]]:
@@ -126,7 +127,7 @@ def random_test(labels: Sequence[str], *, seed: int, test_share: float) -> set[i
     """Return the clips of test, drawn in each class by itself; a class keeps at least one clip in train."""
     rng = np.random.default_rng(seed)
     in_test: set[int] = set()
-    members_of: dict[str, list[int]] = {label: [] for label in sorted(set(labels))}
+    members_of = {label: array("q") for label in sorted(set(labels))}
     for i, label in enumerate(labels):
         members_of[label].append(i)
     for members in members_of.values():
@@ -176,9 +177,4 @@ def _without(corpus: Corpus, speaker: str) -> Corpus:
     train = {clip.label for i, clip in enumerate(corpus.clips) if i not in in_test}
     if lost := sorted(set(corpus.labels) - train):
         raise DataError(f"{corpus.root}: only speaker {speaker} has class {lost[0]!r}; nobody else could teach it")
-    return _with_test(corpus, in_test, f"speaker {speaker} held out, 1 of {len(corpus.speakers)}")
-
-
-def _with_test(corpus: Corpus, in_test: set[int], note: str) -> Corpus:
-    clips = tuple(replace(clip, split="test" if i in in_test else "train") for i, clip in enumerate(corpus.clips))
-    return replace(corpus, clips=clips, note=note)
+    return corpus.with_test(in_test, f"speaker {speaker} held out, 1 of {len(corpus.speakers)}")

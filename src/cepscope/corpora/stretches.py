@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cepscope.audio import checked_rate, read_audio
+from cepscope.corpora.waves import read_plain_wav
 from cepscope.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
@@ -85,24 +86,24 @@ def read_stretch(
     ParameterError
         `start` is negative, or `stop` not behind it.
     """
+    whole = start == 0 and stop is None
+    if whole and (plain := read_plain_wav(path, longest)):
+        return plain
     path = Path(path)
     _check_stretch(start, stop)
-    whole = start == 0 and stop is None
-    if whole and (length := _claimed_seconds(path)) <= longest:
-        return read_audio(path)
-    if whole:
-        start, stop = _middle(0.0, length, longest)
-    elif stop is not None and stop - start > longest:
-        start, stop = _middle(start, stop, longest)
     try:
         with open_sound(path) as file:
-            sr = int(file.samplerate)
+            sr, length = int(file.samplerate), file.frames / file.samplerate
+            if whole and length > longest:
+                start, stop = _middle(0.0, length, longest)
+            elif stop is not None and stop - start > longest:
+                start, stop = _middle(start, stop, longest)
             y = np.concatenate([np.zeros(0, np.float32), *blocks(file, start, stop)])
     except DataError:
         if whole:
             return read_audio(path)  # a header that claims too much: as far as it goes, or what is wrong
         raise
-    if not len(y) and whole:
+    if whole and not (len(y) and np.isfinite(y).all()):
         return read_audio(path)
     if not len(y):
         raise DataError(f"{path} ends before {start:g} s, where the stretch {start:g}-{stop:g} s begins")
@@ -171,15 +172,6 @@ def sound_rate(path: Path) -> int:
     """Return a sound file's sampling rate in Hz from its header; DataError when it has none."""
     with open_sound(path) as file:
         return int(file.samplerate)
-
-
-def _claimed_seconds(path: Path) -> float:
-    """Return how long a file says it is; 0 when it says nothing, and `read_audio` will say why."""
-    try:
-        with open_sound(path) as file:
-            return float(file.frames / file.samplerate)
-    except DataError:
-        return 0.0
 
 
 def _middle(start: float, stop: float, longest: float) -> tuple[float, float]:

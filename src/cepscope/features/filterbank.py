@@ -16,7 +16,6 @@ References
 
 from __future__ import annotations
 
-import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cepscope.errors import ParameterError
-from cepscope.features.mel import bend, empty_filters, mel_points, mel_triangles
+from cepscope.features.mel import bend, empty_filters, hz_triangles, mel_points, mel_triangles
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -44,23 +43,13 @@ def mel_filters(spec: MfccSpec) -> scipy.sparse.csr_array:
     import scipy.sparse
 
     if spec.filterbank not in ("slaney", "hz"):
-        bins = np.arange(spec.n_fft // 2 + 1, dtype=np.float64)
-        weights = mel_triangles(filter_points(spec), bins * (spec.sr / spec.n_fft), htk=spec.htk)
+        numbers = np.arange(spec.n_fft // 2 + 1, dtype=np.float64)
+        weights = mel_triangles(filter_points(spec), numbers * (spec.sr / spec.n_fft), htk=spec.htk)
         first, last = _bins_taken(spec, spec.n_fft)
-        return scipy.sparse.csr_array(np.where((bins >= first) & (bins <= last), weights, 0))
-    import librosa.filters
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Empty filters")  # the spec has refused them where they may not be
-        filters = librosa.filters.mel(
-            sr=spec.sr,
-            n_fft=spec.n_fft,
-            n_mels=spec.n_mels,
-            fmin=spec.fmin,
-            fmax=spec.fmax,
-            htk=spec.htk,
-            norm="slaney" if spec.filterbank == "slaney" else None,
-        )
+        return scipy.sparse.csr_array(np.where((numbers >= first) & (numbers <= last), weights, 0))
+    bins: Array = np.fft.rfftfreq(spec.n_fft, 1.0 / spec.sr).astype(np.float64)
+    area = spec.filterbank == "slaney"
+    filters = hz_triangles(spec.n_mels, spec.fmin, spec.fmax, bins, htk=spec.htk, unit_area=area)
     return scipy.sparse.csr_array(filters.astype(np.float64))  # values are float32, as librosa has
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,30 +44,57 @@ def check_length(samples: int, spec: MfccSpec) -> None:
 
 def cut_frames(clips: npt.NDArray[np.floating], spec: MfccSpec) -> Array:
     """Return a view (clips, frames, n_fft) of clips (clips, samples): `win` samples seen, in the middle."""
-    before, after = spec.overhang
-    left = (spec.n_fft - spec.win) // 2  # samples that the window does not see
-    before, after = before + left, after + spec.n_fft - spec.win - left
+    before, after = _margins(spec)
     if spec.padding == "reflect":
         padded = np.pad(clips.astype(np.float64), ((0, 0), (before, after)), mode="reflect")
     else:
         padded = np.zeros((len(clips), before + clips.shape[-1] + after))
         padded[:, before : before + clips.shape[-1]] = clips
-    return np.lib.stride_tricks.sliding_window_view(padded, spec.n_fft, axis=-1)[:, :: spec.hop]
+    return _frames_of(padded, spec)
 
 
-def window_frames(frames: Array, spec: MfccSpec) -> Array:
-    """Return frames (..., n_fft) without their mean, pre-emphasised and windowed, whatever of it `spec` asks for."""
+def cut_some_frames(y: Any, spec: MfccSpec, first: int, count: int) -> Array:
+    """Return some frames (count, n_fft) of a sound, an array or what gives its parts; no more of it is asked for."""
+    if spec.padding == "reflect":
+        return cut_frames(y[:][np.newaxis], spec)[0, first : first + count]
+    start = first * spec.hop - _margins(spec)[0]
+    padded = np.zeros((1, (count - 1) * spec.hop + spec.n_fft))
+    own = y[max(start, 0) : start + padded.shape[1]]
+    lead = max(-start, 0)
+    padded[0, lead : lead + len(own)] = own
+    return np.asarray(_frames_of(padded, spec)[0])
+
+
+def _margins(spec: MfccSpec) -> tuple[int, int]:
+    """Return by how many samples frames of `n_fft` reach beyond the sound, before and after it."""
+    before, after = spec.overhang
+    left = (spec.n_fft - spec.win) // 2  # samples that the window does not see
+    return before + left, after + spec.n_fft - spec.win - left
+
+
+def _frames_of(padded: Array, spec: MfccSpec) -> Array:
+    """Return NumPy's sliding_window_view(padded, n_fft, axis=-1)[:, ::hop], whose own checks take long."""
+    whole, each = padded.strides
+    frames = (padded.shape[1] - spec.n_fft) // spec.hop + 1
+    return np.ndarray((len(padded), frames, spec.n_fft), np.float64, padded, 0, (whole, spec.hop * each, each))
+
+
+def window_frames(frames: Array, spec: MfccSpec, out: Array | None = None) -> Array:
+    """Return frames (..., n_fft) without their mean, pre-emphasised and windowed, whatever of it `spec` asks for.
+
+    What they are written into, if it is given, must be 0 where the window sees nothing.
+    """
+    if not (spec.remove_dc or spec.preemphasis):
+        return np.multiply(frames, _centred_window(spec), out=out)
     left = (spec.n_fft - spec.win) // 2
     seen = slice(left, left + spec.win)
-    if not (spec.remove_dc or spec.preemphasis):
-        return frames * _centred_window(spec)
     inner = frames[..., seen]
     if spec.remove_dc:
         inner = inner - inner.mean(axis=-1, keepdims=True)
     if spec.preemphasis:
         first = (1 - spec.preemphasis) * inner[..., :1]  # as if the frame had begun earlier with its first sample
         inner = np.concatenate([first, inner[..., 1:] - spec.preemphasis * inner[..., :-1]], axis=-1)
-    windowed = np.zeros(frames.shape)
+    windowed = np.zeros(frames.shape) if out is None else out
     np.multiply(inner, analysis_window(spec), out=windowed[..., seen])
     return windowed
 
@@ -76,6 +104,23 @@ def _centred_window(spec: MfccSpec) -> Array:
     """Return the window (n_fft,), in the middle of zeros."""
     left = (spec.n_fft - spec.win) // 2
     return np.pad(analysis_window(spec), (left, spec.n_fft - spec.win - left))
+
+
+@lru_cache(maxsize=4)
+def repeated_window(spec: MfccSpec, times: int) -> Array:
+    """Return the window in the middle of zeros, so many times [shape=(times, n_fft)]; read-only.
+
+    Whole blocks of frames are multiplied by it in half of the time that one frame after another takes.
+    """
+    repeated = np.tile(_centred_window(spec), (times, 1))
+    repeated.flags.writeable = False
+    return repeated
+
+
+def spare_frames(frames_there: int, frames: int) -> tuple[int, int]:
+    """Return how many frames `fit_length` takes off in front, and how many it adds there."""
+    surplus = frames_there - frames
+    return (surplus // 2, 0) if surplus >= 0 else (0, -surplus // 2)
 
 
 def fit_length(C: npt.ArrayLike, frames: int, spec: MfccSpec) -> npt.NDArray[np.float32]:
@@ -107,12 +152,10 @@ def fit_length(C: npt.ArrayLike, frames: int, spec: MfccSpec) -> npt.NDArray[np.
     given = np.asarray(C, dtype=np.float32)
     if given.ndim < 2 or given.shape[-2] != spec.n_mfcc:
         raise ParameterError(f"MFCCs have the shape (..., {spec.n_mfcc}, frames). Received: {given.shape}")
-    surplus = given.shape[-1] - frames
-    if surplus >= 0:
-        start = surplus // 2
-        return given[..., start : start + frames].copy()
+    off, on = spare_frames(given.shape[-1], frames)
+    if given.shape[-1] >= frames:
+        return given[..., off : off + frames].copy()
     fitted = np.empty((*given.shape[:-1], frames), dtype=np.float32)
     fitted[:] = spec.silence[:, np.newaxis]  # (n_mfcc, 1)
-    start = -surplus // 2
-    fitted[..., start : start + given.shape[-1]] = given
+    fitted[..., on : on + given.shape[-1]] = given
     return fitted

@@ -12,22 +12,22 @@ _LOG_STEP = np.log(6.4) / 27
 _LEAST_WEIGHT = 1e-9  # of a triangle of height 1: below it a bin only touches the filter's edge
 
 
-def hz_to_mel(hz: npt.ArrayLike, *, htk: bool = False) -> npt.NDArray[np.float64]:
+def hz_to_mel(hz: npt.ArrayLike, *, htk: bool = False, corner: float = _CORNER_MEL) -> npt.NDArray[np.float64]:
     """Convert Hz to mel, elementwise: HTK's formula or Slaney's."""
     hz = np.asarray(hz, dtype=np.float64)
     if htk:
         return np.asarray(2595.0 * np.log10(1.0 + hz / 700.0))
-    logarithmic = _CORNER_MEL + np.log(np.maximum(hz, _CORNER_HZ) / _CORNER_HZ) / _LOG_STEP
+    logarithmic = corner + np.log(np.maximum(hz, _CORNER_HZ) / _CORNER_HZ) / _LOG_STEP
     return np.where(hz >= _CORNER_HZ, logarithmic, hz / _LINEAR_HZ)
 
 
-def mel_to_hz(mel: npt.ArrayLike, *, htk: bool = False) -> npt.NDArray[np.float64]:
+def mel_to_hz(mel: npt.ArrayLike, *, htk: bool = False, corner: float = _CORNER_MEL) -> npt.NDArray[np.float64]:
     """Undo `hz_to_mel`."""
     mel = np.asarray(mel, dtype=np.float64)
     if htk:
         return np.asarray(700.0 * (10.0 ** (mel / 2595.0) - 1.0))
-    exponential = _CORNER_HZ * np.exp(_LOG_STEP * np.maximum(mel - _CORNER_MEL, 0.0))
-    return np.where(mel >= _CORNER_MEL, exponential, mel * _LINEAR_HZ)
+    exponential = _CORNER_HZ * np.exp(_LOG_STEP * np.maximum(mel - corner, 0.0))
+    return np.where(mel >= corner, exponential, mel * _LINEAR_HZ)
 
 
 def mel_points(n_mels: int, fmin: float, fmax: float, *, htk: bool = False) -> npt.NDArray[np.float64]:
@@ -75,6 +75,36 @@ def bend(
     """
     corners = [outer[0], *inner, outer[1]]
     return np.interp(hz, corners, [outer[0], inner[0] / factor, inner[1] / factor, outer[1]])
+
+
+def hz_triangles(
+    n_mels: int, fmin: float, fmax: float, bins: npt.NDArray[np.float64], *, htk: bool = False, unit_area: bool = True
+) -> npt.NDArray[np.float32]:
+    """Return triangles that are straight over Hz, with the bits of librosa's, which takes a second to load.
+
+    Parameters
+    ----------
+    n_mels, fmin, fmax, htk
+        As in `mel_points`.
+    bins : array [shape=(bins,)]
+        Frequencies of the FFT bins in Hz.
+    unit_area
+        Of area 1, as Slaney's; otherwise of height 1.
+
+    Returns
+    -------
+    weights : array [shape=(n_mels, bins)]
+        float32.
+    """
+    # librosa's corner is the quotient, a rounding below 15, and its edges are logarithms of single numbers
+    low, high = (hz_to_mel(hz, htk=htk, corner=_CORNER_HZ / _LINEAR_HZ) for hz in (fmin, fmax))
+    points = mel_to_hz(np.linspace(low, high, n_mels + 2), htk=htk, corner=_CORNER_HZ / _LINEAR_HZ)
+    slopes, ramps = np.diff(points)[:, np.newaxis], np.subtract.outer(points, bins)
+    rising, falling = -ramps[:-2] / slopes[:-1], ramps[2:] / slopes[1:]
+    weights = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    if unit_area:
+        weights *= (2.0 / (points[2:] - points[:-2]))[:, np.newaxis]
+    return weights
 
 
 def mel_triangles(

@@ -7,19 +7,37 @@ gives the bits that it gives in a batch, whatever the number of BLAS threads (th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from cepscope.errors import DataError, ParameterError
 from cepscope.features.filterbank import mel_filters
-from cepscope.features.framing import check_length, cut_frames, window_frames
+from cepscope.features.framing import (
+    check_length,
+    cut_frames,
+    cut_some_frames,
+    repeated_window,
+    spare_frames,
+    window_frames,
+)
 from cepscope.features.spec import MfccSpec
 
 FloatArray = npt.NDArray[np.float32]
 
-_BLOCK = 1 << 18  # samples in the frames that are transformed at once: 2 MB in float64
+
+class Sound(Protocol):
+    """What has so many samples, and gives parts of them."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice, /) -> FloatArray: ...
+
+
+_BLOCK = 1 << 17  # samples in the frames that are transformed at once: 1 MB in float64
 _LOUDEST = 1e12  # far above any sound; powers stay inside float32
 _LEAST_GAIN = 1e-3  # of a lifter that can still be divided out in float32
 
@@ -67,17 +85,73 @@ def mfcc(y: npt.ArrayLike, spec: MfccSpec) -> FloatArray:
     >>> mfcc(np.zeros(16000), MfccSpec()).shape
     (20, 101)
     """
-    import scipy.fft
-
     audio = _checked(y, spec)
     clips = audio.reshape(-1, audio.shape[-1])
     C = np.empty((len(clips), spec.n_mfcc, spec.frames_of(clips.shape[-1])), dtype=np.float32)
-    gains = spec.coefficient_gains().astype(np.float32)[:, np.newaxis]
-    kept = slice(spec.orders[0], spec.orders[-1] + 1)
     for part, decibels in _log_mel_groups(clips, spec):  # (clips, n_mels, frames)
-        cepstra = scipy.fft.dct(decibels, axis=-2, type=2, norm="ortho")[:, kept]
-        np.multiply(cepstra, gains, out=C[part])
+        C[part] = _cepstra(decibels, spec)
     return C.reshape(*audio.shape[:-1], *C.shape[-2:])
+
+
+def fill_patches(patches: FloatArray, sounds: Iterable[tuple[int, Sound]], spec: MfccSpec) -> None:
+    """Compute ``fit_length(mfcc(y, spec), frames, spec)`` of many sounds of any lengths, to the same bits.
+
+    Frames of several sounds are transformed together. Those that would be cropped off are not computed, unless `top_db`
+    asks what the loudest of them is.
+
+    Parameters
+    ----------
+    patches : array [shape=(n, n_mfcc, frames)]
+        Where they are written; patches of no sound stay as they are.
+    sounds : iterable of (int, Sound)
+        Which patch, and the sound that it is of: float32 [shape=(samples,)], not empty, or what gives its parts so.
+        They are taken one after another and not kept.
+    spec
+        The settings.
+
+    Raises
+    ------
+    DataError
+        A sound is too short for a frame; or NaN, Inf or values far beyond [-1, 1] come into a patch.
+    """
+    frames = patches.shape[2]
+    block = np.zeros((max(frames, _BLOCK // spec.n_fft), spec.n_fft))  # frames of several sounds
+    window = None if spec.remove_dc or spec.preemphasis else repeated_window(spec, len(block))
+    held: list[tuple[FloatArray, int]] = []  # where their MFCC go (n_mfcc, some frames), and where they begin
+    count = 0
+
+    def flush() -> None:
+        if window is not None:
+            np.multiply(block[:count], window[:count], out=block[:count])
+        cepstra = _cepstra(_decibels(_mel_power(block[:count], spec).astype(np.float32), spec), spec)
+        if not np.isfinite(cepstra).all():
+            raise DataError("audio must be finite, and not far beyond [-1, 1]")
+        for place, first in held:
+            place[:] = cepstra[:, first : first + place.shape[1]]
+        held.clear()
+
+    for i, y in sounds:
+        check_length(len(y), spec)
+        off, on = spare_frames(there := spec.frames_of(len(y)), frames)
+        if there < frames:
+            patches[i] = spec.silence[:, np.newaxis]
+        if math.isfinite(spec.top_db):
+            patches[i, :, on : on + there] = mfcc(y[:], spec)[:, off : off + frames]
+            continue
+        own = min(there, frames)
+        if count + own > len(block):
+            flush()
+            count = 0
+        place = block[count : count + own]
+        cut = cut_some_frames(y, spec, off, own)
+        if window is None:
+            window_frames(cut, spec, place)
+        else:
+            place[:] = cut
+        held.append((patches[i, :, on : on + own], count))
+        count += own
+    if held:
+        flush()
 
 
 def log_mel(y: npt.ArrayLike, spec: MfccSpec) -> FloatArray:
@@ -164,40 +238,61 @@ def _log_mel_groups(clips: npt.NDArray[np.floating], spec: MfccSpec) -> Iterator
         framed = cut_frames(clips[part], spec)
         decibels = np.empty((len(framed), spec.n_mels, frames), dtype=np.float32)
         for first in range(0, frames, most):  # one round, unless a single clip fills more than a block
-            piece = slice(first, first + most)
-            decibels[..., piece] = _mel_power(framed[:, piece], spec)
-        np.maximum(decibels, np.float32(spec.floor), out=decibels)
-        np.log10(decibels, out=decibels)
-        decibels *= 10
+            windowed = window_frames(framed[:, first : first + most], spec)
+            mel = _mel_power(windowed.reshape(-1, spec.n_fft), spec)
+            decibels[..., first : first + most] = mel.reshape(-1, *windowed.shape[:2]).swapaxes(0, 1)
+        _decibels(decibels, spec)
         if spec.top_db < np.inf:
             loudest = decibels.max(axis=(-2, -1), keepdims=True)
             np.maximum(decibels, loudest - np.float32(spec.top_db), out=decibels)
         yield part, decibels
 
 
-def _mel_power(framed: npt.NDArray[np.float64], spec: MfccSpec) -> npt.NDArray[np.float64]:
-    """Return the mel power (clips, n_mels, frames) of frames (clips, frames, n_fft)."""
-    import scipy.fft
-
+def _mel_power(windowed: npt.NDArray[np.float64], spec: MfccSpec) -> npt.NDArray[np.float64]:
+    """Return the mel power (n_mels, frames) of windowed frames (frames, n_fft)."""
     filters = mel_filters(spec)
-    spectrum = scipy.fft.rfft(window_frames(framed, spec), axis=-1)
-    squares = spectrum.view(np.float64).reshape(-1, 2 * spectrum.shape[-1])  # real, imaginary, real, ...
+    spectrum = np.fft.rfft(windowed)  # the bits of SciPy's, with less around it
+    squares = spectrum.view(np.float64)  # real, imaginary, real, ...
     squares *= squares
-    power = np.empty((filters.shape[1], len(squares)))  # (bins, clips * frames)
-    np.add(squares[:, ::2].T, squares[:, 1::2].T, out=power)
+    power = np.ascontiguousarray((squares[:, ::2] + squares[:, 1::2]).T)  # (bins, frames)
     if spec.power == 1:
         np.sqrt(power, out=power)
     # a bin lies in two filters at most: the sparse product is cheaper than BLAS, and sums in one order only
     mel: npt.NDArray[np.float64] = filters @ power
     if spec.power == 1:
         mel *= mel
-    return mel.reshape(-1, *framed.shape[:2]).swapaxes(0, 1)
+    return mel
+
+
+def _decibels(power: FloatArray, spec: MfccSpec) -> FloatArray:
+    """Turn mel power into dB, in place: at least the floor."""
+    np.maximum(power, np.float32(spec.floor), out=power)
+    np.log10(power, out=power)
+    power *= 10
+    return power
+
+
+def _cepstra(decibels: FloatArray, spec: MfccSpec) -> FloatArray:
+    """Return the MFCC (..., n_mfcc, frames) of dB (..., n_mels, frames)."""
+    import scipy.fft
+
+    kept, gains = _coefficients(spec)
+    found: FloatArray = scipy.fft.dct(decibels, axis=-2, type=2, norm="ortho")[..., kept, :] * gains
+    return found
+
+
+@lru_cache(maxsize=32)
+def _coefficients(spec: MfccSpec) -> tuple[slice, FloatArray]:
+    """Return which coefficients are kept, and what they are multiplied by [shape=(n_mfcc, 1)]."""
+    gains = spec.coefficient_gains().astype(np.float32)[:, np.newaxis]
+    gains.flags.writeable = False
+    return slice(spec.orders[0], spec.orders[-1] + 1), gains
 
 
 def _checked(y: npt.ArrayLike, spec: MfccSpec) -> npt.NDArray[np.floating]:
     """Return audio (..., samples) as an array, or raise."""
     audio = np.asarray(y)
-    if audio.ndim == 0 or not np.issubdtype(audio.dtype, np.floating):
+    if audio.ndim == 0 or audio.dtype.kind != "f":
         raise ParameterError(
             "audio must be floating point in [-1, 1] of shape (..., samples). Received: "
             f"{audio.dtype} of shape {audio.shape}; divide 16-bit integers by 32768"
@@ -205,7 +300,7 @@ def _checked(y: npt.ArrayLike, spec: MfccSpec) -> npt.NDArray[np.floating]:
     if not audio.shape[-1]:
         raise DataError(f"audio needs at least one sample. Received: shape {audio.shape}")
     check_length(audio.shape[-1], spec)
-    peak, most = float(np.abs(audio).max(initial=0.0)), _LOUDEST / spec.scale  # float16 holds no such number
+    peak, most = float(max(audio.max(initial=0.0), -audio.min(initial=0.0))), _LOUDEST / spec.scale
     if not peak <= most:  # so for NaN too
         raise DataError(f"audio must be finite and at most {most:g}. Received: a peak of {peak:g}")
     return audio

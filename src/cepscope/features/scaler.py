@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from cepscope.atomic import load_npz, save_npz
 from cepscope.errors import CorruptArtifactError, DataError, NotFittedError, ParameterError
 
-_CHUNK = 1024  # patches whose float64 deviations are held at once
+CHUNK = 1024  # patches whose float64 deviations are held at once; their sums depend on it in the last bits
 _CONSTANT = 1e-6  # relative spread below which a coefficient is constant: float32 rounding
 
 
@@ -66,13 +67,30 @@ class CoefficientScaler:
         given = np.asarray(mfccs)
         if given.ndim != 3:
             raise ParameterError(f"fit takes MFCCs of shape (n, n_mfcc, frames). Received: {given.shape}")
-        if not given.size:
-            raise DataError(f"no MFCCs to fit a scaler on. Received: shape {given.shape}")
-        chunks = [given[start : start + _CHUNK] for start in range(0, len(given), _CHUNK)]
-        count = given.shape[0] * given.shape[2]
+        return cls.fit_chunks([given[start : start + CHUNK] for start in range(0, len(given), CHUNK)])
+
+    @classmethod
+    def fit_chunks(cls, chunks: Iterable[npt.NDArray[np.float32]]) -> CoefficientScaler:
+        """Do what `fit` does to the last bit, with MFCCs that need not fit into memory.
+
+        Parameters
+        ----------
+        chunks : iterable of arrays [shape=(CHUNK, n_mfcc, frames)]
+            Gone through twice; the last may have fewer patches.
+
+        Raises
+        ------
+        DataError
+            As `fit`.
+        """
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
-            total = sum(chunk.sum(axis=(0, 2), dtype=np.float64) for chunk in chunks)
-            mean = np.asarray(total, dtype=np.float64) / count  # (n_mfcc,)
+            count, total = 0, np.zeros(1)
+            for chunk in chunks:
+                count += chunk.shape[0] * chunk.shape[2]
+                total = total + chunk.sum(axis=(0, 2), dtype=np.float64)
+            if not count or not total.size:
+                raise DataError("no MFCCs to fit a scaler on")
+            mean = total / count  # (n_mfcc,)
             squares = sum(((chunk - mean[:, np.newaxis]) ** 2).sum(axis=(0, 2)) for chunk in chunks)
             deviation = np.sqrt(np.asarray(squares, dtype=np.float64) / count)
         if not (np.abs([mean, deviation]) <= np.finfo(np.float32).max).all():

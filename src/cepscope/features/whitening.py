@@ -7,7 +7,8 @@ rows are correlated and each varies as much (Lee, Largman, Pham, Ng 2009, NIPS, 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -22,6 +23,26 @@ from cepscope.features.scaler import CoefficientScaler
 Array: TypeAlias = npt.NDArray[np.float64]
 
 SKEW = 1e-6  # by which components may miss being orthonormal
+
+
+@dataclass(frozen=True)
+class _Pieces:
+    """Frames as arrays, each time anew."""
+
+    frames: Iterable[Any]
+
+    def __iter__(self) -> Iterator[npt.NDArray[Any]]:
+        return (np.asarray(piece) for piece in self.frames)
+
+
+@dataclass(frozen=True)
+class _Patches:
+    """The patches of chunks, one after another, each time anew."""
+
+    chunks: Iterable[npt.NDArray[np.float32]]
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.float32]]:
+        return (patch for chunk in self.chunks for patch in chunk)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -83,8 +104,8 @@ class PCAWhitener:
 
         Parameters
         ----------
-        frames : array [shape=(n, n_in, frames)] or sequence of arrays [shape=(n_in, frames)]
-            Of the training side only.
+        frames : array [shape=(n, n_in, frames)] or iterable of arrays [shape=(n_in, frames)]
+            Of the training side only; gone through repeatedly.
         components : int, optional
             How many are kept; default: all.
         damping : float
@@ -100,11 +121,12 @@ class PCAWhitener:
         """
         if not (np.isfinite(damping) and damping >= 0):
             raise ParameterError(f"`damping` must be at least 0. Received: {damping}")
-        pieces = [np.asarray(piece) for piece in frames]
-        if not pieces or any(piece.ndim != 2 or len(piece) != len(pieces[0]) for piece in pieces):
-            shapes = sorted({str(piece.shape) for piece in pieces})[:3]
+        pieces = _Pieces(list(frames) if isinstance(frames, Iterator) else frames)
+        found: Counter[tuple[int, ...]] = Counter(piece.shape for piece in pieces)
+        if not found or any(len(shape) != 2 for shape in found) or len({shape[0] for shape in found}) > 1:
+            shapes = sorted(map(str, found))[:3]
             raise DataError(f"Frames must come as arrays (n_in, frames) of one n_in. Received: {shapes or 'none'}")
-        size, count = len(pieces[0]), sum(piece.shape[1] for piece in pieces)
+        size, count = next(iter(found))[0], sum(shape[1] * times for shape, times in found.items())
         kept = size if components is None else components
         if not 1 <= kept <= size:
             raise ParameterError(f"`components` must be from 1 to {size}. Received: {components}")
@@ -123,6 +145,11 @@ class PCAWhitener:
         rows = vectors[:, ::-1].T[:kept]
         rows = rows * np.sign(rows[np.arange(kept), np.abs(rows).argmax(axis=1)])[:, None]  # eigenvectors have no sign
         return cls(np.asarray(mean), rows, np.maximum(variances[::-1][:kept], 0.0), float(damping))
+
+    @classmethod
+    def fit_chunks(cls, chunks: Iterable[npt.NDArray[np.float32]]) -> PCAWhitener:
+        """Do what `fit` does with patches (n, n_in, frames) that need not fit into memory: gone through repeatedly."""
+        return cls.fit(_Patches(chunks))
 
     @property
     def scale(self) -> Array:

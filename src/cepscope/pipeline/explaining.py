@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from cepscope.audio import read_audio
 from cepscope.corpora.layouts.rows import AUDIO_SUFFIXES
+from cepscope.corpora.manifest import Manifest, read_manifest
+from cepscope.corpora.patches import open_split
 from cepscope.corpora.recordings import Recording, as_recording, read_recording
-from cepscope.corpora.shards import Manifest, read_manifest, read_shard
 from cepscope.errors import CepscopeWarning, DataError, NotFittedError, ParameterError
-from cepscope.features import Scaling
 from cepscope.invert.sounds import stored_files
 from cepscope.pipeline.foreign import read_source
 from cepscope.pipeline.run import stored_config
@@ -33,6 +33,7 @@ Source = str | os.PathLike[str] | npt.ArrayLike
 Progress = Callable[[int, int], None]
 
 FILES = ("activations.npz", "moments.txt", "classes.txt", "index.html")
+_AT_ONCE = 256  # patches
 HELD_OUT = 2000  # clips at most that say how strong an activation is: of more, so many at equal distances
 
 
@@ -112,7 +113,7 @@ class RunExplainer:
             spec=self.manifest.spec,
             frames=self.manifest.frames,
             scaler=self.manifest.load_scaler(self.folder / "features"),
-            classes=tuple(labels) if config.model.file else tuple(sorted({clip.label for clip in self.manifest.clips})),
+            classes=tuple(labels) if config.model.file else self.manifest.classes,
         )
         self._model = model
 
@@ -121,7 +122,7 @@ class RunExplainer:
         """The network, once it is needed."""
         from cepscope.models import load_model
 
-        clips = held_out(self.folder / "features", self.manifest, self.front_end.scaler)
+        clips = held_out(self.folder / "features", self.manifest)
         return Explainer(load_model(self._model, compiled=False), self.front_end, clips)
 
     def read(self, path: str | os.PathLike[str]) -> Recording:
@@ -215,21 +216,14 @@ def read_all(explainer: RunExplainer, paths: Sequence[Path]) -> Iterator[tuple[P
         raise DataError(f"None of the {len(paths)} recordings can be used.")
 
 
-def held_out(folder: Path, manifest: Manifest, scaler: Scaling) -> Iterator[FloatArray]:
-    """Yield the scaled patches (n, n_mfcc, frames, 1) of a run's held-out clips, a shard at a time."""
-    wanted = np.flatnonzero([clip.split == "test" for clip in manifest.clips])
-    if len(wanted) > HELD_OUT:
-        wanted = wanted[np.linspace(0, len(wanted) - 1, HELD_OUT).round().astype(np.intp)]
-    first = 0
-    for entry in manifest.shards:
-        rows = wanted[(wanted >= first) & (wanted < first + entry.clips)] - first
-        first += entry.clips
-        if not len(rows):
-            continue
-        shape = (entry.clips, manifest.spec.n_mfcc, manifest.frames)
-        shard = read_shard(folder / entry.file, shape=shape, sha256=entry.sha256)
-        good = [row for row in rows if not shard.problems[row]]
-        yield scaler.transform(shard.mfcc[good])[..., np.newaxis]
+def held_out(folder: Path, manifest: Manifest) -> Iterator[FloatArray]:
+    """Yield the scaled patches (n, n_mfcc, frames, 1) of a run's held-out clips, some at a time."""
+    x = open_split(folder, manifest, "test")
+    rows = np.arange(len(x))
+    if len(x) > HELD_OUT:
+        rows = np.linspace(0, len(x) - 1, HELD_OUT).round().astype(np.intp)
+    for first in range(0, len(rows), _AT_ONCE):
+        yield x[rows[first : first + _AT_ONCE]]
 
 
 def unit_sides(folder: Path, units: Sequence[str]) -> dict[str, Side]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Callable
@@ -215,30 +217,39 @@ def require(ledger: Ledger, single: str, config: RunConfig) -> None:
 
 
 def _run_stage(stage: Stage, context: Context, starting: Callable[[str], None] | None) -> Outcome:
+    if context.share and stage.name == "extract":  # its pieces are found by name: no job has to read the whole corpus
+        return _run_share(stage, context, starting)
     ledger, config = context.ledger, context.config
     values = _plain(config.model_dump(mode="json"))
     own = _own(stage, values)
-    inputs = _corpus_sums(context) if stage.name == "extract" else _inputs(ledger, stage)
+    inputs = {"corpus": _corpus_sum(context)} if stage.name == "extract" else _inputs(ledger, stage)
     if stage.name == "train":
         inputs |= outside_sums(config.model)
     code = code_version(*stage.rooms)
     key = fingerprint(stage=stage.name, settings=own, seed=config.seed, inputs=inputs, code=code)
     if ledger.is_current(stage.name, key):
         return Outcome(stage.name, skipped=True, seconds=0.0)
+    if context.share:
+        return _run_share(stage, context, starting)
     if starting:
         starting(stage.name)
     started = time.perf_counter()
-    if context.share:
-        stage.run(context)
-        return Outcome(stage.name, skipped=False, seconds=time.perf_counter() - started)
     ledger.begin(stage.name)
     outputs = stage.run(context)
     seconds = time.perf_counter() - started
     write_text(context.folder / SETTINGS, to_toml(config))
     ledger.describe(settings=values)
-    recorded = {"corpus": fingerprint(**inputs)} if stage.name == "extract" else inputs
-    ledger.finish(stage.name, key, outputs, seconds=seconds, settings=own, inputs=recorded, seed=config.seed)
+    ledger.finish(stage.name, key, outputs, seconds=seconds, settings=own, inputs=inputs, seed=config.seed)
     return Outcome(stage.name, skipped=False, seconds=seconds)
+
+
+def _run_share(stage: Stage, context: Context, starting: Callable[[str], None] | None) -> Outcome:
+    """Have this job's pieces of a stage made."""
+    if starting:
+        starting(stage.name)
+    started = time.perf_counter()
+    stage.run(context)
+    return Outcome(stage.name, skipped=False, seconds=time.perf_counter() - started)
 
 
 def _inputs(ledger: Ledger, stage: Stage) -> dict[str, str]:
@@ -255,16 +266,16 @@ def _own(stage: Stage, values: dict[str, Any]) -> dict[str, Any]:
     return own
 
 
-def _corpus_sums(context: Context) -> dict[str, str]:
-    """Return the checksum of every clip, with what is said of it."""
-    corpus = context.corpus
-    sums = {path: sha256(path) for path in dict.fromkeys(clip.path for clip in corpus.clips)}  # stretches share files
-    return {
-        corpus.relative(clip): fingerprint(
-            content=sums[clip.path], label=clip.label, speaker=clip.speaker, split=clip.split
-        )
-        for clip in corpus.clips
-    }
+def _corpus_sum(context: Context) -> str:
+    """Return a checksum of all clips, with what is said of each."""
+    corpus, digest = context.corpus, hashlib.sha256()
+    path, content = None, ""
+    for clip in corpus.clips:
+        if clip.path != path:  # stretches share files
+            path, content = clip.path, sha256(clip.path)
+        said = [corpus.relative(clip), content, clip.label, clip.speaker, clip.split]
+        digest.update(json.dumps(said).encode())
+    return digest.hexdigest()
 
 
 def _plain(values: Any) -> Any:

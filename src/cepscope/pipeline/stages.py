@@ -22,8 +22,9 @@ import numpy as np
 from cepscope.atomic import load_json, load_npz, save_npz, write_text
 from cepscope.audio import read_audio
 from cepscope.config import RunConfig
-from cepscope.corpora import Corpus, Patches, extract, load_corpus
-from cepscope.corpora.shards import read_manifest
+from cepscope.corpora import Corpus, Patches, load_corpus
+from cepscope.corpora.extract import write_features
+from cepscope.corpora.manifest import read_manifest
 from cepscope.corpora.stretches import sound_rate
 from cepscope.errors import DataError
 from cepscope.features import Scaling, load_scaling
@@ -100,18 +101,19 @@ def corpus_rate(corpus: Corpus) -> int:
 def run_extract(context: Context) -> list[Path]:
     """Recordings to patches."""
     config, folder = context.config, context.folder / "features"
-    keep = extract(
+    manifest = write_features(
         context.corpus,
+        folder,
         config.features.spec(corpus_rate(context.corpus)),
         frames=config.features.frames,
         whiten=config.features.whiten,
         strict=config.strict,
-        out=folder,
+        workers=context.workers,
+        share=context.share,
         progress=context.counter("extract"),
     )
-    context.__dict__["patches"] = keep
-    names = {shard.file for shard in read_manifest(folder).shards}
-    return [folder / name for name in sorted({"manifest.json", "scaler.npz", *names})]
+    context.__dict__.pop("patches", None)
+    return [folder / name for name in manifest.files] if manifest else []
 
 
 def run_train(context: Context) -> list[Path]:

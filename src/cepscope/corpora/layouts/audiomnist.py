@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, choose, read_text
+from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, Rows, choose, read_text
 from cepscope.errors import DataError
 
 META = "audioMNIST_meta.txt"
@@ -22,19 +22,21 @@ def recognises(folder: Folder) -> bool:
 
 def read(folder: Folder, label: str) -> Listing:
     """List digits (or, as label, speakers or their sex), split by speaker as the authors' first digit split is."""
-    rows: list[Row] = []
-    found = [(path, match) for path in folder.recordings if (match := _NAME.fullmatch(path.stem))]
-    if not found:
+    rows = Rows(folder.root)
+    first = next((path for path in folder.recordings if _NAME.fullmatch(path.stem)), None)
+    if first is None:
         raise DataError(f"{folder.root} holds no NN/DIGIT_NN_TAKE.wav, as AudioMNIST does")
-    sex = _sexes(found[0][0].parents[1] / META) if label == "sex" else {}
-    for path, match in found:
+    sex = _sexes(first.parents[1] / META) if label == "sex" else {}
+    for path in folder.recordings:
+        if not (match := _NAME.fullmatch(path.stem)):
+            continue
         digit, speaker, _ = match.groups()
         facts = {LABEL: digit, "speaker": speaker, "sex": sex.get(speaker, "")}
         if not (chosen := choose(label, facts)):
             raise DataError(f"{META} does not tell the gender of speaker {speaker}; add it, or use label='label'")
         rows.append(Row(path, chosen, speaker, "test" if int(speaker) in _TEST else "train"))
     if len({row.split for row in rows}) == 1:  # some speakers only: nothing official is left to follow
-        return Listing([Row(row.path, row.label, row.speaker) for row in rows])
+        return Listing(rows.undecided())
     return Listing(rows, "the authors' first digit split: 12 speakers in test")
 
 

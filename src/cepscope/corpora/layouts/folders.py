@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cepscope.corpora.corpus import SPLITS
-from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, choose
+from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, Rows, choose
 from cepscope.errors import CepscopeWarning, DataError
 
 
@@ -22,12 +22,13 @@ def read(folder: Folder, label: str) -> Listing:
     root = folder.root
     subfolders = {entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
     if subfolders == set(SPLITS):
-        return Listing([replace(row, split=side) for side in SPLITS for row in _classes(folder, root / side)])
+        sides = (replace(row, split=side) for side in SPLITS for row in _classes(folder, root / side))
+        return Listing(Rows(root, sides))
     return Listing(_classes(folder, root))
 
 
-def _classes(folder: Folder, root: Path) -> list[Row]:
-    rows, loose = [], 0
+def _classes(folder: Folder, root: Path) -> Rows:
+    rows, loose = Rows(folder.root), 0
     for path in folder.recordings:
         if not path.is_relative_to(root):
             continue
@@ -36,10 +37,10 @@ def _classes(folder: Folder, root: Path) -> list[Row]:
             loose += 1
         else:
             rows.append(Row(path, label=parts[0]))
-    if loose and rows:
+    if loose and len(rows):
         message = f"{root}: {loose} recordings beside the class subfolders have no label and were left out"
         warnings.warn(message, CepscopeWarning, stacklevel=2)
-    if loose and not rows:
+    if loose and not len(rows):
         raise DataError(
             f"{root} holds {loose} recordings without labels; put them into one subfolder for each class, "
             "or add a metadata.csv with the columns file_name,label"

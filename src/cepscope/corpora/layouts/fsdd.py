@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import warnings
+from pathlib import Path
 
 from cepscope.corpora.corpus import Split
-from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, choose, names
+from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, Rows, choose, names
 from cepscope.errors import CepscopeWarning, DataError
 
 _NAME = re.compile(r"(\d)_([A-Za-z]+)_(\d+)")
@@ -22,7 +23,8 @@ def recognises(folder: Folder) -> bool:
 
 def read(folder: Folder, label: str) -> Listing:
     """List digits (or, as label, speakers) with the official split."""
-    rows, others = [], []
+    rows = Rows(folder.root)
+    others: list[Path] = []
     for path in folder.recordings:
         if not (match := _NAME.fullmatch(path.stem)):
             others.append(path)
@@ -30,7 +32,7 @@ def read(folder: Folder, label: str) -> Listing:
         digit, speaker, take = match.groups()
         side: Split = "test" if int(take) < _TEST_TAKES else "train"
         rows.append(Row(path, choose(label, {LABEL: digit, "speaker": speaker}), speaker, side))
-    if not rows:
+    if not len(rows):
         raise DataError(f"{folder.root} holds no recordings named DIGIT_SPEAKER_TAKE.wav, as FSDD's are")
     if others:
         message = f"{names(others, folder.root)}: not named DIGIT_SPEAKER_TAKE; left out"

@@ -16,7 +16,7 @@ from cepscope.corpora.layouts.labels import (
     textgrid_labels,
     timit_labels,
 )
-from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, choose, is_file
+from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, Rows, choose, is_file
 from cepscope.corpora.layouts.textgrid import Mark
 from cepscope.errors import CepscopeWarning, DataError
 
@@ -29,13 +29,13 @@ _SEXES = {"f": "female", "m": "male"}
 
 def is_timit(folder: Folder) -> bool:
     """Tell whether a recording has a .PHN beside it."""
-    return any(_beside(path, _PHONES) for path in folder.recordings)
+    return folder.has(*_PHONES) and any(_beside(path, _PHONES) for path in folder.recordings)
 
 
 def read_timit(folder: Folder, label: str) -> Listing:
     """List phones (or, as label, words; or whole utterances by speaker or sex), split as TRAIN and TEST are."""
     suffixes = _WORDS if label == "word" else _PHONES
-    rows = []
+    rows = Rows(folder.root)
     for path, labels in _pairs(folder, suffixes):
         speaker = path.parent.name if _TIMIT_SPEAKER.fullmatch(path.parent.name) else ""
         side = _side(path, folder.root)
@@ -46,9 +46,10 @@ def read_timit(folder: Folder, label: str) -> Listing:
             rows.append(Row(path, chosen, speaker, side))
             continue
         choose(label, dict.fromkeys((LABEL, "phone", "word", "speaker", "sex"), ""))
-        rows += [Row(path, mark.text, speaker, side, mark.start, mark.stop) for mark in timit_labels(labels, path)]
+        for mark in timit_labels(labels, path):
+            rows.append(Row(path, mark.text, speaker, side, mark.start, mark.stop))
     if {row.split for row in rows} != set(SPLITS):
-        return Listing([Row(row.path, row.label, row.speaker, None, row.start, row.stop) for row in rows])
+        return Listing(rows.undecided())
     return Listing(rows, "the official split: TRAIN and TEST")
 
 
@@ -84,13 +85,13 @@ def read_with_audacity(folder: Folder, label: str) -> Listing:
 
 
 def _read(folder: Folder, suffixes: tuple[str, ...], marks_of: Callable[[Path], Iterable[Mark]]) -> Listing:
-    rows = [
+    rows = (
         Row(path, mark.text.strip(), start=mark.start, stop=mark.stop)
         for path, labels in _pairs(folder, suffixes)
         for mark in marks_of(labels)
         if mark.text.strip()  # intervals between the labelled ones are without text
-    ]
-    return Listing(rows)
+    )
+    return Listing(Rows(folder.root, rows))
 
 
 def _pairs(folder: Folder, suffixes: tuple[str, ...]) -> list[tuple[Path, Path]]:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from cepscope.corpora.corpus import Split
-from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, choose, read_text
+from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, Rows, choose, read_text
 from cepscope.errors import DataError
 
 SPEAKERS = "SPEAKERS.TXT"
@@ -25,22 +25,26 @@ def read(folder: Folder, label: str) -> Listing:
     ``train-*`` is train and ``test-*`` test; ``dev-*`` is test where there is no other, else train. A single subset is
     split by reader.
     """
-    found = [(path, parts) for path in folder.recordings if (parts := _parts(path))]
-    if not found:
+    first = next((path for path in folder.recordings if _parts(path)), None)
+    if first is None:
         raise DataError(f"{folder.root} holds no SPEAKER/CHAPTER/SPEAKER-CHAPTER-NNNN.flac, as LibriSpeech does")
     table = {LABEL: "", "sex": ""} if label == "speaker" else {}
-    sexes = {} if table else _sexes(folder.root, found[0][0])
-    subsets = {subset.partition("-")[0] for _, (subset, _) in found}
-    rows = []
-    for path, (subset, speaker) in found:
+    sexes = {} if table else _sexes(folder.root, first)
+    named = {parts[0] for path in folder.recordings if (parts := _parts(path))}
+    subsets = {subset.partition("-")[0] for subset in named}
+    rows = Rows(folder.root)
+    for path in folder.recordings:
+        if not (parts := _parts(path)):
+            continue
+        subset, speaker = parts
         sex = sexes.get(speaker, "")
         chosen = choose(label, {LABEL: sex, "sex": sex, "speaker": speaker})
         if not chosen:
             raise DataError(f"{SPEAKERS} does not list reader {speaker}; complete it, or use label='speaker'")
         rows.append(Row(path, chosen, speaker, _side(subset, subsets)))
     if len({row.split for row in rows}) == 1:
-        return Listing([Row(row.path, row.label, row.speaker) for row in rows])
-    return Listing(rows, f"the official subsets ({', '.join(sorted({subset for _, (subset, _) in found}))})")
+        return Listing(rows.undecided())
+    return Listing(rows, f"the official subsets ({', '.join(sorted(named))})")
 
 
 def _parts(path: Path) -> tuple[str, str] | None:

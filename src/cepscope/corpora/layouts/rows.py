@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import overload
 
-from cepscope.corpora.corpus import Split
+from cepscope.corpora.columns import Columns, ColumnsBuilder, Names
+from cepscope.corpora.corpus import SPLITS, Split
 from cepscope.errors import CepscopeWarning, DataError, ParameterError
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
@@ -30,12 +32,65 @@ class Row:
     stop: float | None = None
 
 
+class Rows:
+    """The clips that a layout finds below a folder, in few bytes each."""
+
+    def __init__(self, root: Path, rows: Iterable[Row] = ()) -> None:
+        self.root, self._found = root, ColumnsBuilder()
+        for row in rows:
+            self.append(row)
+
+    def append(self, row: Row) -> None:
+        """Add a clip."""
+        name = row.path.relative_to(self.root).as_posix()
+        self._found.append(name, row.label, row.speaker, row.split, row.start, row.stop)
+
+    def columns(self) -> Columns:
+        """Return them."""
+        return self._found.done()
+
+    def undecided(self) -> Rows:
+        """Return the same with no split."""
+        return Rows(self.root, (replace(row, split=None) for row in self))
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __iter__(self) -> Iterator[Row]:
+        every = self.columns()
+        for i in range(len(every)):
+            side: Split | None = None if every.sides[i] < 0 else SPLITS[every.sides[i]]
+            path = self.root / every.names[i]
+            yield Row(path, every.labels[i], every.speakers[i], side, *every.stretch(i))
+
+
 @dataclass(frozen=True)
 class Listing:
     """What a layout finds in a folder, and one line about its split."""
 
-    rows: list[Row]
+    rows: Rows
     note: str = OWN_SPLIT
+
+
+class Paths(Sequence[Path]):
+    """Files below a folder, of which each path is made when it is asked for."""
+
+    def __init__(self, root: Path, names: Names) -> None:
+        self._root, self._names = root, names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, index: int) -> Path: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Path, ...]: ...
+    def __getitem__(self, index: int | slice) -> Path | tuple[Path, ...]:
+        found = self._names[index]
+        return self._root / found if isinstance(found, str) else tuple(self._root / name for name in found)
+
+    def __iter__(self) -> Iterator[Path]:
+        return (self._root / name for name in self._names)
 
 
 @dataclass(frozen=True)
@@ -45,36 +100,53 @@ class Folder:
     root: Path
 
     @cached_property
-    def recordings(self) -> tuple[Path, ...]:
+    def recordings(self) -> Paths:
         """All recordings below, in the order of a walk; what is no file, or can't be written down, is left out."""
-        found = tuple(audio_files(self.root))
-        nowhere = [path for path in found if not is_file(path)]
-        strange = [path for path in found if not is_text(path)]
-        for paths, why in ((nowhere, "are links to nowhere, pipes or devices"), (strange, "have names beyond UTF-8")):
-            if paths:
-                first = ascii(paths[0].relative_to(self.root).as_posix())
-                message = f"{self.root}: recordings that {why} were left out ({len(paths)}, the first: {first})"
+        nowhere: list[str] = []
+        strange: list[str] = []
+
+        def usable() -> Iterator[str]:
+            for name in self._walk():
+                if not is_file(self.root / name):
+                    nowhere.append(name)
+                elif not is_text(name):
+                    strange.append(name)
+                else:
+                    yield name
+
+        found = Names.of(usable())
+        for names, why in ((nowhere, "are links to nowhere, pipes or devices"), (strange, "have names beyond UTF-8")):
+            if names:
+                message = f"{self.root}: recordings that {why} were left out ({len(names)}, the first: {names[0]!a})"
                 warnings.warn(message, CepscopeWarning, stacklevel=2)
-        left_out = {*nowhere, *strange}
-        return tuple(path for path in found if path not in left_out)
+        return Paths(self.root, found)
+
+    def has(self, *suffixes: str) -> bool:
+        """Tell whether any file below ends so."""
+        return bool(self.recordings) and not self._suffixes.isdisjoint(suffixes)
+
+    @cached_property
+    def _suffixes(self) -> set[str]:
+        return set()
+
+    def _walk(self) -> Iterator[str]:
+        """Yield the names of recordings below the folder; a linked folder is followed once, so loops end."""
+        seen: set[str] = set()
+        for folder, subfolders, files in os.walk(self.root, followlinks=True):
+            real = os.path.realpath(folder)
+            if real in seen:
+                subfolders.clear()
+                continue
+            seen.add(real)
+            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+            below = os.path.relpath(folder, self.root)
+            for name in sorted(files):
+                self._suffixes.add("." + name.rpartition(".")[2])
+                if not name.startswith(".") and name.lower().endswith(AUDIO_SUFFIXES):
+                    yield name if below == "." else f"{below}/{name}"
 
 
-def audio_files(root: Path) -> Iterator[Path]:
-    """Yield the recordings below a folder; a linked folder is followed once, so loops end."""
-    seen: set[str] = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            subfolders.clear()
-            continue
-        seen.add(real)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and name.lower().endswith(AUDIO_SUFFIXES):
-                yield Path(folder) / name
-
-
-def is_text(path: Path) -> bool:
+def is_text(path: Path | str) -> bool:
     """Tell whether a path can be written into a file: Linux takes any bytes for a name."""
     try:
         str(path).encode()

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, choose, read_text
+from cepscope.corpora.layouts.rows import LABEL, Folder, Listing, Row, Rows, choose, read_text
 from cepscope.errors import DataError
 
 LISTS = {"validation": "validation_list.txt", "testing": "testing_list.txt"}
@@ -21,8 +21,13 @@ def recognises(folder: Folder) -> bool:
     """Tell whether the lists are there, or every recording but noise is named that way, in a word's folder."""
     if all((folder.root / name).is_file() for name in LISTS.values()):
         return True
-    paths = [path for path in folder.recordings if path.parent.name != NOISE]
-    return bool(paths) and all(path.parent.parent == folder.root and _NAME.fullmatch(path.stem) for path in paths)
+    found = False
+    for path in folder.recordings:
+        if path.parent.name != NOISE:
+            found = True
+            if path.parent.parent != folder.root or not _NAME.fullmatch(path.stem):
+                return False
+    return found
 
 
 def read(folder: Folder, label: str) -> Listing:
@@ -35,7 +40,7 @@ def read(folder: Folder, label: str) -> Listing:
         if (folder.root / name).is_file():
             for line in read_text(folder.root / name).split():
                 listed[line] = "validation" if side == "validation" else "testing"
-    rows = []
+    rows = Rows(folder.root)
     for path in folder.recordings:
         word, match = path.parent.name, _NAME.fullmatch(path.stem)
         if path.parent.parent != folder.root or word == NOISE or not match:
@@ -43,7 +48,7 @@ def read(folder: Folder, label: str) -> Listing:
         found = choose(label, {LABEL: word, "speaker": match[1]})
         side = listed.get(f"{word}/{path.name}") or which_set(path.name)
         rows.append(Row(path, found, match[1], "test" if side == "testing" else "train"))
-    if not rows:
+    if not len(rows):
         raise DataError(f"{folder.root} holds no WORD/SPEAKER_nohash_N.wav, as Speech Commands does")
     return Listing(rows, "the official split by speaker: its testing side in test, training and validation in train")
 

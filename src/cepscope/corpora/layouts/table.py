@@ -7,12 +7,13 @@ Its columns are ``file_name``, the label, and if they are known ``speaker``, ``s
 from __future__ import annotations
 
 import csv
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 from cepscope.corpora.corpus import SPLITS, Split
-from cepscope.corpora.layouts.rows import LABEL, MOST_TEXT, Folder, Listing, Row, is_file, names
+from cepscope.corpora.layouts.rows import LABEL, MOST_TEXT, Folder, Listing, Row, Rows, is_file, names
 from cepscope.errors import DataError
 
 METADATA = "metadata.csv"
@@ -47,18 +48,34 @@ def read_table(folder: Folder, label: str) -> Listing:
 
 def read_lines(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Return a table's columns, and its lines with their numbers; DataError when it is not CSV in UTF-8."""
+    return read_columns(path), list(each_line(path))
+
+
+def read_columns(path: Path) -> list[str]:
+    """Return a table's columns; errors as `read_lines`."""
+    with _table(path) as reader:
+        return list(reader.fieldnames or ())
+
+
+def each_line(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield a table's lines with their numbers, so that they are never all in memory; errors as `read_lines`."""
+    with _table(path) as reader:
+        columns = list(reader.fieldnames or ())
+        for line in reader:
+            yield reader.line_num, {key: (line.get(key) or "").strip() for key in columns}
+
+
+@contextmanager
+def _table(path: Path) -> Iterator[csv.DictReader[str]]:
     try:
         if (size := path.stat().st_size) > MOST_TEXT:
             raise DataError(f"{path} has {size} bytes, expected a table of at most {MOST_TEXT}; split the corpus")
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = list(reader.fieldnames or ())
-            lines = [(reader.line_num, {key: (line.get(key) or "").strip() for key in columns}) for line in reader]
+            yield csv.DictReader(file, strict=True)
     except OSError as error:
         raise DataError(f"can't read {path} ({(error.strerror or 'unreadable').lower()})") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is not a CSV file in UTF-8 ({error})") from error
-    return columns, lines
 
 
 def label_column(columns: Iterable[str], label: str) -> str:
@@ -98,8 +115,8 @@ def _tables(root: Path) -> list[Path]:
     return found
 
 
-def _read(table: Path, label: str) -> list[Row]:
-    columns, lines = read_lines(table)
+def _read(table: Path, label: str) -> Rows:
+    columns = read_columns(table)
     wanted = label_column(columns, label)
     if missing := [name for name in ("file_name", wanted) if name not in columns]:
         found = ", ".join(columns) or "nothing"
@@ -107,12 +124,14 @@ def _read(table: Path, label: str) -> list[Row]:
             f"{table}: expected the columns file_name,{wanted}. Missing: {', '.join(missing)}. Received: {found}"
         )
     times = time_columns(columns)
-    rows = [_row(table, number, line, wanted, times) for number, line in lines]
-    places = Counter((row.path, row.start, row.stop) for row in rows)
-    if twice := [path for (path, *_), count in places.items() if count > 1]:
-        raise DataError(f"{table}: {names(twice, table.parent)} listed more than once; keep one row for each")
-    files = dict.fromkeys(row.path for row in rows)
-    if gone := [path for path in files if not is_file(path)]:
+    rows = Rows(table.parent, (_row(table, number, line, wanted, times) for number, line in each_line(table)))
+    every = rows.columns()
+    pairs = ((a, b) for a, b in pairwise(every.order().tolist()) if every.stretch(a) == every.stretch(b))
+    if twice := sorted(a for a, b in pairs if every.names.raw(a) == every.names.raw(b)):
+        paths = dict.fromkeys(table.parent / every.names[i] for i in twice)
+        raise DataError(f"{table}: {names(paths, table.parent)} listed more than once; keep one row for each")
+    absent = (name for name in every.names if not is_file(table.parent / name))
+    if gone := dict.fromkeys(table.parent / name for name in absent):
         raise DataError(f"{table}: no such file: {names(gone, table.parent)}")
     return rows
 
