@@ -228,6 +228,7 @@ def _run_stage(stage: Stage, context: Context, starting: Callable[[str], None] |
     if starting:
         starting(stage.name)
     started = time.perf_counter()
+    context.key = key
     if context.share:
         stage.run(context)
         return Outcome(stage.name, skipped=False, seconds=time.perf_counter() - started)

@@ -29,6 +29,8 @@ from cepscope.errors import DataError
 from cepscope.features import Scaling, load_scaling
 from cepscope.pipeline.foreign import read_source, relabelled, run_import
 from cepscope.pipeline.ledger import Ledger
+from cepscope.pipeline.parts import climb_batch
+from cepscope.pipeline.pieces import Pieces
 from cepscope.workers import Share, Workers
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class Context:
     epoch: Callable[[dict[str, Any]], None] = field(default=lambda _row: None)
     workers: Workers = field(default_factory=Workers)
     share: Share | None = None  # of a stage's pieces, in a job that does no more than these
+    key: str = ""  # of all that decides what comes of the stage in work
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -74,6 +77,16 @@ class Context:
         from cepscope.models import load_model
 
         return load_model(self.folder / "model" / "model.keras")
+
+    @cached_property
+    def maximization(self) -> Any:
+        """The search of the maximize stage, in batches."""
+        from cepscope.maximize.engine import Maximization
+        from cepscope.maximize.transforms import Transforms
+
+        settings = self.config.maximize.model_dump()
+        settings["transforms"] = Transforms(**settings["transforms"])
+        return Maximization(model=self.model, patches=self.heard, **settings, seed=self.config.seed)
 
     @cached_property
     def patterns(self) -> Any:
@@ -178,22 +191,18 @@ def run_train(context: Context) -> list[Path]:
 
 def run_maximize(context: Context) -> list[Path]:
     """Network to patterns."""
-    from cepscope.maximize.engine import maximize
-    from cepscope.maximize.transforms import Transforms
+    from cepscope.maximize.search import Found
 
-    path = context.folder / "patterns" / "patterns.npz"
-    settings = context.config.maximize.model_dump()
-    kept = path.with_name("search.npz")  # of a search that is killed; it goes on from there
-    found = maximize(
-        context.model,
-        context.heard,
-        **{**settings, "transforms": Transforms(**settings["transforms"])},
-        seed=context.config.seed,
-        checkpoint=kept,
-        progress=context.counter("maximize"),
-    )
+    path, task = context.folder / "patterns" / "patterns.npz", context.maximization
+    pieces = Pieces(context, path.with_name("search"), task.batches, lambda _piece, found: "x" in found)
+    workers = context.workers.unless_asked(1)  # TensorFlow uses every core by itself
+    pieces.work(climb_batch, "maximize", workers, weigh=lambda _piece: task.steps)
+    if context.share:
+        return []
+    found = task.gather(Found(**part) for part in pieces.read())
     found.save(path)
-    kept.unlink(missing_ok=True)
+    pieces.clear()
+    del context.maximization  # it holds what was fitted to speech
     context.__dict__["patterns"] = found
     return [path]
 
