@@ -170,5 +170,16 @@ class Pieces:
         return found is not None and self._done(piece, found)
 
 
+def cut(count: int, size: int) -> list[range]:
+    """Cut so many things into pieces, `size` in each but the last.
+
+    Examples
+    --------
+    >>> cut(5, 2)
+    [range(0, 2), range(2, 4), range(4, 5)]
+    """
+    return [range(first, min(first + size, count)) for first in range(0, count, size)]
+
+
 def _do(work: Work, piece: Piece, **here: Any) -> tuple[str, str]:
     return piece.path, work(piece, **here)

@@ -26,16 +26,16 @@ from cepscope.corpora import Corpus, Patches, extract, load_corpus
 from cepscope.corpora.shards import read_manifest
 from cepscope.corpora.stretches import sound_rate
 from cepscope.errors import DataError
-from cepscope.features import Scaling, load_scaling
 from cepscope.pipeline.foreign import read_source, relabelled, run_import
 from cepscope.pipeline.ledger import Ledger
-from cepscope.pipeline.parts import climb_batch
-from cepscope.pipeline.pieces import Pieces
+from cepscope.pipeline.parts import climb_batch, has_sounds, make_sounds
+from cepscope.pipeline.pieces import Pieces, cut
 from cepscope.workers import Share, Workers
 
 if TYPE_CHECKING:
     from cepscope.report import ReportContent
 
+SOUNDS = 16  # in a piece of the invert stage
 SNAPSHOTS = "snapshots"  # of the training, in the folder of the network
 
 Progress = Callable[[str, int, int], None]  # what is being done, parts done, parts in all
@@ -94,6 +94,13 @@ class Context:
         from cepscope.maximize.patterns import Patterns
 
         return Patterns.load(self.folder / "patterns" / "patterns.npz")
+
+    @cached_property
+    def sound_names(self) -> list[str]:
+        """Files of the patterns' sounds."""
+        from cepscope.invert.sounds import wav_names
+
+        return wav_names(self.patterns.names)
 
     def counter(self, what: str) -> Callable[[int, int], None]:
         """Return a progress callback of one piece of work."""
@@ -209,31 +216,30 @@ def run_maximize(context: Context) -> list[Path]:
 
 def run_invert(context: Context) -> list[Path]:
     """Patterns to sounds, and what can be said of each."""
-    from cepscope.invert.inversion import invert
-    from cepscope.invert.scores import save_sound_rows, score_sounds
+    from cepscope.invert.scores import save_sound_rows
 
-    settings = context.config.invert.arguments()
-    sounds = invert(context.patterns, **settings, seed=context.config.seed, progress=context.counter("invert"))
-    folder = context.folder / "audio"
-    paths = sounds.save_wavs(folder)
-    tables = [folder / "sounds.npz", folder / "sounds.csv"]
-    save_npz(
-        tables[0],
-        files=np.array([path.name for path in paths]),
-        gain=sounds.gain,
-        relative_error=sounds.relative_error,
-        normalised_error=sounds.normalised_error,
+    folder, names = context.folder / "audio", context.patterns.names
+    pieces = Pieces(
+        context, folder / "pieces", cut(len(names), SOUNDS), lambda piece, found: has_sounds(piece, found, context)
     )
-    scaling = load_scaling(context.folder / "features" / "scaler.npz")
-    save_sound_rows(tables[1], score_sounds(sounds, context.patterns, sd=_deviations(scaling)))
-    return [*paths, *tables]
-
-
-def _deviations(scaling: Scaling) -> np.ndarray[Any, Any]:
-    """Return the standard deviation of each coefficient in the corpus [shape=(n_mfcc,)], whatever it is scaled by."""
-    decoder = scaling.decoder
-    shown = scaling.in_deviations(np.eye(decoder.shape[1]))  # the same rows, each divided by its deviation
-    return np.asarray(np.linalg.norm(decoder, axis=1) / np.linalg.norm(shown, axis=1))
+    quick = context.config.invert.method in ("fast", "librosa")
+    workers = context.workers.unless_asked(1 if len(names) < (128 if quick else 32) else 0)  # processes take a while
+    pieces.work(make_sounds, "invert", workers, weigh=lambda piece: len(piece.rows))
+    if context.share:
+        return []
+    found = list(pieces.read())
+    tables, files = [folder / "sounds.npz", folder / "sounds.csv"], context.sound_names
+    columns = {
+        name: np.concatenate([part[name] for part in found]) for name in ("gain", "relative_error", "normalised_error")
+    }
+    save_npz(tables[0], files=np.array(files), **columns)
+    scores, values = [str(name) for name in found[0]["scores"]], np.concatenate([part["values"] for part in found])
+    rows = [{"name": name, **dict(zip(scores, row, strict=True))} for name, row in zip(names, values, strict=True)]
+    save_sound_rows(tables[1], rows)
+    for name in files:
+        (pieces.folder / name).replace(folder / name)
+    pieces.clear()
+    return [*(folder / name for name in files), *tables]
 
 
 @dataclass(frozen=True)
