@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cepscope.atomic import sha256
-from cepscope.audio import write_wav
+from cepscope.audio import read_audio, write_wav
 from cepscope.features import Scaling, load_scaling
 from cepscope.pipeline.pieces import Piece
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cepscope.pipeline.stages import Context
 
 Report = Callable[[int], None]
+HEARD = "heard"  # class of each sound
 
 
 def climb_batch(piece: Piece, *, context: Context | None = None, report: Report = lambda _done: None) -> str:
@@ -67,6 +68,26 @@ def has_sounds(piece: Piece, found: dict[str, Any], context: Context) -> bool:
     """Tell whether the sounds of a piece are there, whole."""
     paths, digests = sound_files(piece, context), found["sha256"]
     return all(path.is_file() and sha256(path) == str(one) for path, one in zip(paths, digests, strict=True))
+
+
+def measure_units(piece: Piece, *, context: Context | None = None, report: Report = lambda _done: None) -> str:
+    """Measure some patterns and their sounds against real speech."""
+    from cepscope.invert.sounds import stored_files
+    from cepscope.probe.yardstick import classes_heard
+
+    context = context or piece.open()
+    files = stored_files(context.folder / "audio")[piece.first : piece.stop]
+    audio = np.stack([read_audio(path)[0] for path in files])
+    columns, x_sound = context.meter.measure(piece.rows, audio, context.patterns.spec.sr)
+    heard = classes_heard(context.model, context.heard, x_sound)
+    report(len(piece.rows))
+    return piece.write(**columns, **({} if heard is None else {HEARD: heard}))
+
+
+def look_at_units(piece: Piece, *, context: Context | None = None, report: Report = lambda _done: None) -> str:
+    """Find the other ways to show some units."""
+    context = context or piece.open()
+    return piece.write(**context.views.find(piece.rows, report))
 
 
 def _deviations(scaling: Scaling) -> np.ndarray[Any, Any]:

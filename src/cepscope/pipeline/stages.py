@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -28,14 +27,20 @@ from cepscope.corpora.stretches import sound_rate
 from cepscope.errors import DataError
 from cepscope.pipeline.foreign import read_source, relabelled, run_import
 from cepscope.pipeline.ledger import Ledger
-from cepscope.pipeline.parts import climb_batch, has_sounds, make_sounds
+from cepscope.pipeline.parts import HEARD, climb_batch, has_sounds, look_at_units, make_sounds, measure_units
 from cepscope.pipeline.pieces import Pieces, cut
 from cepscope.workers import Share, Workers
 
 if TYPE_CHECKING:
+    from cepscope.maximize.engine import Maximization
+    from cepscope.maximize.viewing import ViewFinder
+    from cepscope.probe.measures import Meter
+    from cepscope.probe.scores import UnitScores
+    from cepscope.probe.yardstick import Yardstick
     from cepscope.report import ReportContent
 
 SOUNDS = 16  # in a piece of the invert stage
+PROBE = "probe"  # what is kept until the stage is done, in the folder of patterns
 SNAPSHOTS = "snapshots"  # of the training, in the folder of the network
 
 Progress = Callable[[str, int, int], None]  # what is being done, parts done, parts in all
@@ -79,7 +84,7 @@ class Context:
         return load_model(self.folder / "model" / "model.keras")
 
     @cached_property
-    def maximization(self) -> Any:
+    def maximization(self) -> Maximization:
         """The search of the maximize stage, in batches."""
         from cepscope.maximize.engine import Maximization
         from cepscope.maximize.transforms import Transforms
@@ -101,6 +106,33 @@ class Context:
         from cepscope.invert.sounds import wav_names
 
         return wav_names(self.patterns.names)
+
+    @cached_property
+    def yardstick(self) -> Yardstick:
+        """What patterns and sounds are measured against; of all processes the first measures it."""
+        from cepscope.probe.yardstick import Yardstick, fit_yardstick
+
+        path = self.folder / "patterns" / PROBE / "yardstick.npz"
+        found = Yardstick.load(path, self.key)
+        if found is None:
+            some = self.config.report.exemplars
+            found = fit_yardstick(self.model, self.heard, self.patterns, exemplars=some, seed=self.config.seed)
+            found.save(path, self.key)
+        return found
+
+    @cached_property
+    def meter(self) -> Meter:
+        """What measures patterns and their sounds."""
+        from cepscope.probe.measures import Meter
+
+        return Meter(self.model, self.heard, self.patterns, self.yardstick)
+
+    @cached_property
+    def views(self) -> ViewFinder:
+        """What finds other ways to show units."""
+        from cepscope.maximize.viewing import ViewFinder
+
+        return ViewFinder(self.model, self.heard, self.patterns, seed=self.config.seed)
 
     def counter(self, what: str) -> Callable[[int, int], None]:
         """Return a progress callback of one piece of work."""
@@ -267,35 +299,44 @@ def stored_sounds(context: Context) -> StoredSounds:
 def run_probe(context: Context) -> list[Path]:
     """Does it hold up? Scores of every unit's pattern and sound, the exemplars' sounds, other ways to show it."""
     from cepscope.audio import write_wav
-    from cepscope.maximize.viewing import find_views
-    from cepscope.probe import score_units, summarise_views
+    from cepscope.probe import summarise_views
+    from cepscope.probe.measures import BLOCK
 
-    patches = context.heard
-    scores = score_units(
-        context.model,
-        patches,
-        context.patterns,
-        stored_sounds(context),
-        exemplars=context.config.report.exemplars,
-        seed=context.config.seed,
-        progress=context.counter("probe"),
-    )
-    known = float(np.mean(patches.test.y >= 0))  # clips of classes that a network does not know are no mistakes of it
-    scores = replace(scores, test_accuracy=scores.test_accuracy / known if known else math.nan)
     folder, audio = context.folder / "patterns", context.folder / "audio" / "exemplars"
+    against, patches = context.yardstick, context.heard  # measured before others come to read it
+    workers = context.workers.unless_asked(1)  # TensorFlow uses every core by itself
+    measured = Pieces(context, folder / PROBE / "scores", cut(len(context.patterns), BLOCK))
+    looked_at = Pieces(context, folder / PROBE / "views", context.views.pieces)
+    measured.work(measure_units, "probe", workers, weigh=lambda piece: len(piece.rows))
+    looked_at.work(look_at_units, "probe: views", workers, weigh=lambda piece: len(piece.rows))
+    if context.share:
+        return []
+    scores, views = _unit_scores(context, list(measured.read())), context.views.gather(looked_at.read())
     paths = [folder / name for name in ("units.csv", "summary.json", "exemplars.npz", "views.npz")]
     scores.save_csv(paths[0])
     save_npz(paths[2], index=scores.exemplars, activation=scores.exemplar_activations)
-    views = find_views(
-        context.model, patches, context.patterns, seed=context.config.seed, progress=context.counter("probe: views")
-    )
     views.save(paths[3])
     write_text(paths[1], json.dumps({**scores.summary(), "views": summarise_views(views)}, indent=2) + "\n")
-    for index in np.unique(scores.exemplars):
+    for index in np.unique(against.exemplars):
         path = audio / f"{index:05d}.wav"  # its place among the held-out clips
         write_wav(path, patches.load_wave(patches.test.paths[index]), patches.spec.sr)
         paths.append(path)
+    shutil.rmtree(folder / PROBE, ignore_errors=True)
+    for name in ("yardstick", "meter", "views"):
+        context.__dict__.pop(name, None)  # they hold what was fitted to speech
     return paths
+
+
+def _unit_scores(context: Context, parts: list[dict[str, Any]]) -> UnitScores:
+    """Put scores together from those of the pieces and what the invert stage tells of sounds."""
+    from cepscope.invert.scores import load_sound_rows
+    from cepscope.probe.scores import sound_columns, unit_scores
+
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    heard = columns.pop(HEARD, None)
+    sounds = context.folder / "audio"
+    columns |= sound_columns(load_npz(sounds / "sounds.npz")["relative_error"], load_sound_rows(sounds / "sounds.csv"))
+    return unit_scores(context.model, context.heard, context.patterns, context.yardstick, columns, heard)
 
 
 def run_report(context: Context) -> list[Path]:
