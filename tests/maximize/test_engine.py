@@ -270,7 +270,7 @@ def test_a_longer_search_begins_as_a_shorter_one_and_progress_counts_to_the_end(
 
 
 @pytest.mark.slow
-def test_a_search_goes_on_only_from_its_own_file(
+def test_a_search_goes_on_only_from_its_own_files(
     digit_model: keras.Model, digit_patches: Patches, tmp_path: Path
 ) -> None:
     def one(vector: np.ndarray, **more: Any) -> np.ndarray:
@@ -278,7 +278,7 @@ def test_a_search_goes_on_only_from_its_own_file(
         return maximize(digit_model, digit_patches, objectives=objectives, components=20, **more).x
 
     first, second = np.eye(6)[0], np.eye(6)[1]
-    path = tmp_path / "search.npz"
+    path = tmp_path / "search"
     # what a callback has ended early is not what the settings ask for, and no result
     cut = one(first, steps=20, checkpoint=path, callback=lambda *_: True)
     whole = one(first, steps=20, checkpoint=path)
@@ -300,7 +300,7 @@ def test_a_search_that_was_killed_goes_on_to_the_same_bits(
     # 5 patterns a batch, of 6
     both: dict[str, Any] = {"steps": 40, "components": 30, "layers": ["crbm1"], "memory": 1}
     expected = maximize(digit_model, digit_patches, **both)
-    path, calls = tmp_path / "search.npz", 0
+    path, calls = tmp_path / "search", 0
 
     class Killed(Exception):
         pass
