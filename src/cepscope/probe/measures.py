@@ -52,15 +52,20 @@ class Measures:
         real held-out speech), ``sound_over_natural``, ``retention``, ``naturalness_z``, ``pattern_naturalness_z``,
         ``noise_floor`` and ``spectral_contrast`` (dB), ``rank`` (of the unit in its layer on its sound; NaN of what is
         no single unit).
-    real : array [shape=(clips, patterns)]
-        Each objective by real held-out clips.
     x_sound : array [shape=(patterns, n_mfcc, frames, 1)]
         What the network is given of the sounds.
+    against : Yardstick
+        What real held-out speech gives.
     """
 
     columns: dict[str, Column]
-    real: FloatArray
     x_sound: FloatArray
+    against: Yardstick
+
+    @property
+    def real(self) -> FloatArray:
+        """Return each objective by real held-out clips (clips, patterns)."""
+        return self.against.real
 
 
 class Meter:
@@ -134,8 +139,8 @@ def measure(
     patterns: Patterns,
     sounds: HasAudio,
     *,
+    exemplars: int = 3,
     seed: int = 0,
-    against: Yardstick | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Measures:
     """Measure every pattern and its sound.
@@ -148,10 +153,10 @@ def measure(
     patterns : Patterns
     sounds : Sounds
         One a pattern, in the same order.
+    exemplars : int
+        Real clips found for each pattern.
     seed : int
         Of the judge of naturalness.
-    against : Yardstick, optional
-        What real speech gives, if it was measured already.
     progress : callable, optional
         Called with (patterns done, patterns in all).
 
@@ -168,7 +173,7 @@ def measure(
         raise ParameterError(
             f"There must be one sound a pattern. Received: {len(patterns)} patterns and {len(sounds.audio)} sounds"
         )
-    against = against or fit_yardstick(model, patches, patterns, seed=seed)
+    against = fit_yardstick(model, patches, patterns, exemplars=exemplars, seed=seed)
     meter = Meter(model, patches, patterns, against)
     parts = []
     for first in range(0, len(patterns), BLOCK):
@@ -177,7 +182,7 @@ def measure(
         if progress:
             progress(rows.stop, len(patterns))
     columns = {name: np.concatenate([part[0][name] for part in parts]) for name in parts[0][0]}
-    return Measures(columns, against.real, np.concatenate([part[1] for part in parts]))
+    return Measures(columns, np.concatenate([part[1] for part in parts]), against)
 
 
 def _ratios(values: Any, references: Any) -> Column:

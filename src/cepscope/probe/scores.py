@@ -19,7 +19,7 @@ from cepscope.errors import CorruptArtifactError
 from cepscope.invert import Sounds, score_sounds
 from cepscope.maximize.patterns import Patterns
 from cepscope.probe.measures import HasAudio, logits_layer, measure
-from cepscope.probe.yardstick import Yardstick, classes_heard, fit_yardstick
+from cepscope.probe.yardstick import Yardstick, classes_heard
 
 Row = dict[str, Any]
 
@@ -171,12 +171,11 @@ def score_units(
     ParameterError
         If sounds and patterns do not match, or there is no held-out speech.
     """
-    against = fit_yardstick(model, patches, patterns, exemplars=exemplars, seed=seed)
-    found = measure(model, patches, patterns, sounds, against=against, progress=progress)
+    found = measure(model, patches, patterns, sounds, exemplars=exemplars, seed=seed, progress=progress)
     told = sounds.scores if isinstance(sounds, HasScores) else score_sounds(sounds, patterns)
     heard = classes_heard(model, patches, found.x_sound)
     columns = found.columns | sound_columns(sounds.relative_error, told)
-    return unit_scores(model, patches, patterns, against, columns, heard)
+    return unit_scores(model, patches, patterns, found.against, columns, heard)
 
 
 def sound_columns(relative_error: npt.ArrayLike, told: Sequence[Row]) -> dict[str, Any]:
