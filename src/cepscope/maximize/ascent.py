@@ -88,7 +88,7 @@ def speech_search(
     model, weights, headroom, around = build
     reach = fit_reach(patches.decode(patches.train.x), patches.spec, patches.scaler, headroom=headroom)
     priors = build_priors(weights, patches, model=model, reach=reach)
-    change = build_transform(transforms, patches) if transforms else None
+    change = build_transform(transforms, patches, speech=how.speech) if transforms else None
     centre = patches.train.x[..., 0].mean(axis=0)
 
     def pattern(z: Any, given: Given) -> tuple[Any, Any]:
