@@ -77,8 +77,8 @@ DEFAULT_TRANSFORMS = Transforms(noise=0.5)
 def build_transform(settings: Transforms, patches: Patches, *, speech: PatchSpace | None = None) -> Transform:
     """Return the transform of patterns (n, rows, frames) by draws (n, DRAWS + normals); differentiable in the patterns.
 
-    Uniform draws are in -1 to 1; draws of 0 change nothing but the mask's place, which a width of 0 makes void. `speech`
-    is the space of the patches, if it is known already.
+    Uniform draws are in -1 to 1; draws of 0 change nothing but the mask's place, which a width of 0 makes void.
+    `speech` is the space of the patches, if it is known already.
     """
     spec, scaler = patches.spec, patches.scaler
     frames = patches.frames
