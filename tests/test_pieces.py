@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from cepscope.config import RunConfig, load_config
-from cepscope.pipeline import run_stages, stages
+from cepscope.maximize import search
+from cepscope.pipeline import by_unit, run_stages, stages
 from cepscope.pipeline.ledger import Ledger
 from cepscope.pipeline.pieces import Piece, Pieces
 from cepscope.workers import Share, Workers
@@ -89,7 +90,7 @@ def run(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
     folder = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:  # nine units in several pieces
-        for module, name, size in ((stages, "SOUNDS", 4), (viewing, "TOGETHER", 3), (measures, "BLOCK", 5)):
+        for module, name, size in ((by_unit, "SOUNDS", 4), (viewing, "TOGETHER", 3), (measures, "BLOCK", 5)):
             patch.setattr(module, name, size)
         for stage in ("extract", "train", *STAGES):
             run_stages(folder, config, only=stage, workers=Workers(count=1))
@@ -184,6 +185,7 @@ def test_a_search_that_is_killed_goes_on_batch_by_batch(
     run: Path, undone: Any, config: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = undone("maximize")
+    monkeypatch.setattr(search, "SECONDS", 0.0)
 
     class Killed(Exception):
         pass

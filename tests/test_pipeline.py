@@ -321,7 +321,8 @@ def test_sounds_and_page_need_no_tensorflow(copy: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
         "from cepscope.pipeline import stored_config; from cepscope.pipeline.ledger import Ledger\n"
-        "from cepscope.pipeline.stages import Context, run_invert, run_report\n"
+        "from cepscope.pipeline.by_unit import run_invert\n"
+        "from cepscope.pipeline.stages import Context, run_report\n"
         "folder = Path(sys.argv[1]); context = Context(folder, stored_config(folder), Ledger(folder))\n"
         "run_invert(context); run_report(context)\n"
         "print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"

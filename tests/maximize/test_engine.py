@@ -14,7 +14,9 @@ import cepscope as cs
 from cepscope.config.schema import MaximizeConfig
 from cepscope.corpora import Patches
 from cepscope.errors import CorruptArtifactError, ParameterError
-from cepscope.maximize.engine import Maximization, maximize
+from cepscope.maximize import search
+from cepscope.maximize.engine import maximize
+from cepscope.maximize.maximization import Maximization
 from cepscope.maximize.memory import share_of
 from cepscope.maximize.objectives import direction, objective_reader, objectives_of, unit
 from cepscope.maximize.parametrizations import parametrization
@@ -297,8 +299,9 @@ def test_with_noise_the_best_is_chosen_without_it(digit_model: keras.Model, digi
 
 
 def test_a_search_that_was_killed_goes_on_to_the_same_bits(
-    digit_model: keras.Model, digit_patches: Patches, tmp_path: Path
+    digit_model: keras.Model, digit_patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(search, "SECONDS", 0.0)
     # 5 patterns a batch, of 6
     both: dict[str, Any] = {"steps": 40, "components": 30, "layers": ["crbm1"], "memory": 1}
     expected = maximize(digit_model, digit_patches, **both)

@@ -6,6 +6,7 @@ here; see `cepscope.maximize.ascent`.
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ Ascend = Callable[..., Any]  # (count, done, *state, draws) to (*state, trace)
 Finish = Callable[[list[Any]], tuple[FloatArray, FloatArray]]  # a state to patterns (n, n_mfcc, frames) and scores
 
 STEPS_PER_CALL = 16  # between two reports of progress
+SECONDS = 5.0  # of work between two states of a batch: writing them takes its time
 
 
 class Plan:
@@ -95,6 +97,7 @@ class Kept:
     def __init__(self, path: Path | None, key: str) -> None:
         self.path, self.key = path, key
         self.arrays: dict[str, Any] = {}
+        self._written = time.monotonic()
         if path is None or not path.is_file():
             return
         try:
@@ -118,11 +121,12 @@ class Kept:
         return int(self.arrays["done"]), [tf.constant(value) for value in state], [self.arrays["trace"]]
 
     def leave(self, done: int, state: list[Any], history: list[FloatArray]) -> None:
-        """Write where the search stands."""
-        if self.path is not None:
+        """Write where the search stands, if it has gone on for a while."""
+        if self.path is not None and time.monotonic() - self._written >= SECONDS:
             arrays = {f"state{i}": np.asarray(value) for i, value in enumerate(state)}
             trace = np.concatenate(history)
             save_npz(self.path, key=self.key, done=done, states=len(state), trace=trace, **arrays)
+            self._written = time.monotonic()
 
     def finish(self, found: Found) -> None:
         """Write what was found."""

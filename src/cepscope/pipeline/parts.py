@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cepscope.pipeline.stages import Context
 
 Report = Callable[[int], None]
+PROBE = "probe"  # folder of what the probe stage keeps until it is done, beside the patterns
 HEARD = "heard"  # class of each sound
 
 

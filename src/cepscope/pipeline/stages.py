@@ -27,20 +27,16 @@ from cepscope.corpora.stretches import sound_rate
 from cepscope.errors import DataError
 from cepscope.pipeline.foreign import read_source, relabelled, run_import
 from cepscope.pipeline.ledger import Ledger
-from cepscope.pipeline.parts import HEARD, climb_batch, has_sounds, look_at_units, make_sounds, measure_units
-from cepscope.pipeline.pieces import Pieces, cut
+from cepscope.pipeline.parts import PROBE
 from cepscope.workers import Share, Workers
 
 if TYPE_CHECKING:
-    from cepscope.maximize.engine import Maximization
+    from cepscope.maximize.maximization import Maximization
     from cepscope.maximize.viewing import ViewFinder
     from cepscope.probe.measures import Meter
-    from cepscope.probe.scores import UnitScores
     from cepscope.probe.yardstick import Yardstick
     from cepscope.report import ReportContent
 
-SOUNDS = 16  # in a piece of the invert stage
-PROBE = "probe"  # what is kept until the stage is done, in the folder of patterns
 SNAPSHOTS = "snapshots"  # of the training, in the folder of the network
 
 Progress = Callable[[str, int, int], None]  # what is being done, parts done, parts in all
@@ -86,7 +82,7 @@ class Context:
     @cached_property
     def maximization(self) -> Maximization:
         """The search of the maximize stage, in batches."""
-        from cepscope.maximize.engine import Maximization
+        from cepscope.maximize.maximization import Maximization
         from cepscope.maximize.transforms import Transforms
 
         settings = self.config.maximize.model_dump()
@@ -228,52 +224,6 @@ def run_train(context: Context) -> list[Path]:
     return paths
 
 
-def run_maximize(context: Context) -> list[Path]:
-    """Network to patterns."""
-    from cepscope.maximize.search import Found
-
-    path, task = context.folder / "patterns" / "patterns.npz", context.maximization
-    pieces = Pieces(context, path.with_name("search"), task.batches, lambda _piece, found: "x" in found)
-    workers = context.workers.unless_asked(1)  # TensorFlow uses every core by itself
-    pieces.work(climb_batch, "maximize", workers, weigh=lambda _piece: task.steps)
-    if context.share:
-        return []
-    found = task.gather(Found(**part) for part in pieces.read())
-    found.save(path)
-    pieces.clear()
-    del context.maximization  # it holds what was fitted to speech
-    context.__dict__["patterns"] = found
-    return [path]
-
-
-def run_invert(context: Context) -> list[Path]:
-    """Patterns to sounds, and what can be said of each."""
-    from cepscope.invert.scores import save_sound_rows
-
-    folder, names = context.folder / "audio", context.patterns.names
-    pieces = Pieces(
-        context, folder / "pieces", cut(len(names), SOUNDS), lambda piece, found: has_sounds(piece, found, context)
-    )
-    quick = context.config.invert.method in ("fast", "librosa")
-    workers = context.workers.unless_asked(1 if len(names) < (128 if quick else 32) else 0)  # processes take a while
-    pieces.work(make_sounds, "invert", workers, weigh=lambda piece: len(piece.rows))
-    if context.share:
-        return []
-    found = list(pieces.read())
-    tables, files = [folder / "sounds.npz", folder / "sounds.csv"], context.sound_names
-    columns = {
-        name: np.concatenate([part[name] for part in found]) for name in ("gain", "relative_error", "normalised_error")
-    }
-    save_npz(tables[0], files=np.array(files), **columns)
-    scores, values = [str(name) for name in found[0]["scores"]], np.concatenate([part["values"] for part in found])
-    rows = [{"name": name, **dict(zip(scores, row, strict=True))} for name, row in zip(names, values, strict=True)]
-    save_sound_rows(tables[1], rows)
-    for name in files:
-        (pieces.folder / name).replace(folder / name)
-    pieces.clear()
-    return [*(folder / name for name in files), *tables]
-
-
 @dataclass(frozen=True)
 class StoredSounds:
     """The sounds of the invert stage, read back from its wavs, and their scores."""
@@ -294,49 +244,6 @@ def stored_sounds(context: Context) -> StoredSounds:
     audio = [read_audio(path)[0] for path in stored_files(folder)]
     rows = load_sound_rows(folder / "sounds.csv")
     return StoredSounds(np.stack(audio), context.patterns.spec.sr, table["relative_error"], rows)
-
-
-def run_probe(context: Context) -> list[Path]:
-    """Does it hold up? Scores of every unit's pattern and sound, the exemplars' sounds, other ways to show it."""
-    from cepscope.audio import write_wav
-    from cepscope.probe import summarise_views
-    from cepscope.probe.measures import BLOCK
-
-    folder, audio = context.folder / "patterns", context.folder / "audio" / "exemplars"
-    against, patches = context.yardstick, context.heard  # measured before others come to read it
-    workers = context.workers.unless_asked(1)  # TensorFlow uses every core by itself
-    measured = Pieces(context, folder / PROBE / "scores", cut(len(context.patterns), BLOCK))
-    looked_at = Pieces(context, folder / PROBE / "views", context.views.pieces)
-    measured.work(measure_units, "probe", workers, weigh=lambda piece: len(piece.rows))
-    looked_at.work(look_at_units, "probe: views", workers, weigh=lambda piece: len(piece.rows))
-    if context.share:
-        return []
-    scores, views = _unit_scores(context, list(measured.read())), context.views.gather(looked_at.read())
-    paths = [folder / name for name in ("units.csv", "summary.json", "exemplars.npz", "views.npz")]
-    scores.save_csv(paths[0])
-    save_npz(paths[2], index=scores.exemplars, activation=scores.exemplar_activations)
-    views.save(paths[3])
-    write_text(paths[1], json.dumps({**scores.summary(), "views": summarise_views(views)}, indent=2) + "\n")
-    for index in np.unique(against.exemplars):
-        path = audio / f"{index:05d}.wav"  # its place among the held-out clips
-        write_wav(path, patches.load_wave(patches.test.paths[index]), patches.spec.sr)
-        paths.append(path)
-    shutil.rmtree(folder / PROBE, ignore_errors=True)
-    for name in ("yardstick", "meter", "views"):
-        context.__dict__.pop(name, None)  # they hold what was fitted to speech
-    return paths
-
-
-def _unit_scores(context: Context, parts: list[dict[str, Any]]) -> UnitScores:
-    """Put scores together from those of the pieces and what the invert stage tells of sounds."""
-    from cepscope.invert.scores import load_sound_rows
-    from cepscope.probe.scores import sound_columns, unit_scores
-
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    heard = columns.pop(HEARD, None)
-    sounds = context.folder / "audio"
-    columns |= sound_columns(load_npz(sounds / "sounds.npz")["relative_error"], load_sound_rows(sounds / "sounds.csv"))
-    return unit_scores(context.model, context.heard, context.patterns, context.yardstick, columns, heard)
 
 
 def run_report(context: Context) -> list[Path]:
