@@ -6,7 +6,9 @@ Each returns nothing in a job that does a share: what it left is for a later run
 from __future__ import annotations
 
 import json
+import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,4 +111,6 @@ def _unit_scores(context: Context, parts: list[dict[str, Any]]) -> UnitScores:
     heard = columns.pop(HEARD, None)
     sounds = context.folder / "audio"
     columns |= sound_columns(load_npz(sounds / "sounds.npz")["relative_error"], load_sound_rows(sounds / "sounds.csv"))
-    return unit_scores(context.model, context.heard, context.patterns, context.yardstick, columns, heard)
+    scores = unit_scores(context.model, context.heard, context.patterns, context.yardstick, columns, heard)
+    known = float(np.mean(context.heard.test.y >= 0))  # clips of classes that a network does not know: not its mistakes
+    return replace(scores, test_accuracy=scores.test_accuracy / known if known else math.nan)
