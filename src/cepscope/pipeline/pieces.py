@@ -9,11 +9,14 @@ removes them when what it makes of them is there.
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from joblib.externals.loky import get_reusable_executor
 
 from cepscope.atomic import load_npz, save_npz, sha256
 from cepscope.config import RunConfig
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from cepscope.pipeline.stages import Context
     from cepscope.workers import Workers
 
+_SERVED: list[str] = []  # key of the stage that this process's own processes work for
 _OPEN: dict[tuple[str, str], Context] = {}  # the run that this process works for
 
 
@@ -148,7 +152,13 @@ class Pieces:
 
         alone = not workers.cluster and workers.processes(len(missing)) == 1
         here: dict[str, Any] = {"context": context, "report": within} if alone else {}
-        results = workers.map(partial(_do, work, **here), missing, folder=context.folder, done=finished)
+        if not alone and not workers.cluster:
+            _end_processes_of_other_stages(context.key)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="A worker stopped"
+            )  # what TensorFlow keeps, joblib takes for a leak
+            results = workers.map(partial(_do, work, **here), missing, folder=context.folder, done=finished)
         for path, digest in results:
             if not Path(path).is_file() or sha256(path) != digest:
                 raise CorruptArtifactError(f"{path} is not what a worker wrote. Run the same command again.")
@@ -168,6 +178,13 @@ class Pieces:
     def _is_done(self, piece: Piece) -> bool:
         found = piece.read()
         return found is not None and self._done(piece, found)
+
+
+def _end_processes_of_other_stages(stage: str) -> None:
+    """End the processes of this machine that did something else: they hold what is of no use now."""
+    if [stage] != _SERVED:
+        get_reusable_executor().shutdown(wait=True)
+        _SERVED[:] = [stage]
 
 
 def cut(count: int, size: int) -> list[range]:
