@@ -70,6 +70,18 @@ def test_a_recording_to_mfcc_and_back(cepscope: Any, loose: Path) -> None:
     assert Path("x/y.wav").read_bytes() == Path("loose/c.inverted.wav").read_bytes()
 
 
+@pytest.mark.slow
+def test_two_processes_make_the_same_sounds(cepscope: Any, loose: Path) -> None:
+    assert cepscope("invert", "loose", "--method", "fast", "--out", "one") == 0, cepscope.err
+    assert cepscope("invert", "loose", "--method", "fast", "--out", "two", "--workers", 2) == 0, cepscope.err
+    assert cepscope.lines == [f"two/{name}.inverted.wav" for name in "abc"]
+    for name in "abc":
+        assert Path(f"two/{name}.inverted.wav").read_bytes() == Path(f"one/{name}.inverted.wav").read_bytes()
+    for flag, value in (("--cluster", "dask:2"), ("--shard", "1/2")):
+        assert cepscope("invert", "loose", flag, value) == 2
+        assert f"{flag} is for runs. Received: loose" in cepscope.err
+
+
 def test_the_front_end_is_what_was_said(cepscope: Any, loose: Path) -> None:
     Path("ends.toml").write_text("[features]\nn_mfcc = 13\nsr = 6000\n")
     assert cepscope("invert", "loose/c.flac", "--spec", "ends.toml", "--set", "features.n_mels=30") == 0, cepscope.err

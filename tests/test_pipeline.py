@@ -19,7 +19,7 @@ from cepscope.errors import CorruptArtifactError, DataError, NotFittedError, Par
 from cepscope.features import CoefficientScaler, PCAWhitener, mfcc
 from cepscope.invert.scores import load_sound_rows
 from cepscope.maximize import Patterns
-from cepscope.pipeline import NAMES, run_stages, stages, stored_config
+from cepscope.pipeline import NAMES, parts, run_stages, stored_config
 from cepscope.pipeline.ledger import Ledger, code_version, run_folder
 from cepscope.probe import load_unit_rows
 from cepscope.probe.scores import MEDIANS, SOUND_COLUMNS
@@ -103,7 +103,7 @@ def test_deviations_are_the_corpus_s_whatever_it_is_scaled_by() -> None:
     C = np.random.default_rng(0).normal(0, [[9.0], [4.0], [1.0]], (40, 3, 25)).astype(np.float32)
     C[:, 1] += 0.5 * C[:, 0]
     for scaling in (CoefficientScaler.fit(C), PCAWhitener.fit(C)):
-        np.testing.assert_allclose(stages._deviations(scaling), C.std(axis=(0, 2)), rtol=1e-5)
+        np.testing.assert_allclose(parts._deviations(scaling), C.std(axis=(0, 2)), rtol=1e-5)
 
 
 def test_the_page_shows_every_unit(finished: Path) -> None:
@@ -322,7 +322,8 @@ def test_sounds_and_page_need_no_tensorflow(copy: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
         "from cepscope.pipeline import stored_config; from cepscope.pipeline.ledger import Ledger\n"
-        "from cepscope.pipeline.stages import Context, run_invert, run_report\n"
+        "from cepscope.pipeline.by_unit import run_invert\n"
+        "from cepscope.pipeline.stages import Context, run_report\n"
         "folder = Path(sys.argv[1]); context = Context(folder, stored_config(folder), Ledger(folder))\n"
         "run_invert(context); run_report(context)\n"
         "print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"

@@ -11,9 +11,13 @@ import pytest
 import tensorflow as tf
 
 import cepscope as cs
+from cepscope.config.schema import MaximizeConfig
 from cepscope.corpora import Patches
 from cepscope.errors import CorruptArtifactError, ParameterError
+from cepscope.maximize import search
 from cepscope.maximize.engine import maximize
+from cepscope.maximize.maximization import Maximization
+from cepscope.maximize.memory import share_of
 from cepscope.maximize.objectives import direction, objective_reader, objectives_of, unit
 from cepscope.maximize.parametrizations import parametrization
 from cepscope.maximize.patterns import Patterns
@@ -270,7 +274,7 @@ def test_a_longer_search_begins_as_a_shorter_one_and_progress_counts_to_the_end(
 
 
 @pytest.mark.slow
-def test_a_search_goes_on_only_from_its_own_file(
+def test_a_search_goes_on_only_from_its_own_files(
     digit_model: keras.Model, digit_patches: Patches, tmp_path: Path
 ) -> None:
     def one(vector: np.ndarray, **more: Any) -> np.ndarray:
@@ -278,7 +282,7 @@ def test_a_search_goes_on_only_from_its_own_file(
         return maximize(digit_model, digit_patches, objectives=objectives, components=20, **more).x
 
     first, second = np.eye(6)[0], np.eye(6)[1]
-    path = tmp_path / "search.npz"
+    path = tmp_path / "search"
     # what a callback has ended early is not what the settings ask for, and no result
     cut = one(first, steps=20, checkpoint=path, callback=lambda *_: True)
     whole = one(first, steps=20, checkpoint=path)
@@ -295,12 +299,13 @@ def test_with_noise_the_best_is_chosen_without_it(digit_model: keras.Model, digi
 
 
 def test_a_search_that_was_killed_goes_on_to_the_same_bits(
-    digit_model: keras.Model, digit_patches: Patches, tmp_path: Path
+    digit_model: keras.Model, digit_patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(search, "SECONDS", 0.0)
     # 5 patterns a batch, of 6
     both: dict[str, Any] = {"steps": 40, "components": 30, "layers": ["crbm1"], "memory": 1}
     expected = maximize(digit_model, digit_patches, **both)
-    path, calls = tmp_path / "search.npz", 0
+    path, calls = tmp_path / "search", 0
 
     class Killed(Exception):
         pass
@@ -346,7 +351,46 @@ def test_memory_decides_how_many_share_a_batch_and_nothing_else(
     np.testing.assert_allclose(little.history, much.history, rtol=1e-3, atol=1e-5)  # sums run in another order
     np.testing.assert_allclose(little.x, much.x, atol=1e-2)
     with pytest.raises(ParameterError, match="memory"):
-        climb(0)
+        climb(-1)
+
+
+def laid_out(model: keras.Model, patches: Patches, **given: Any) -> Maximization:
+    settings = MaximizeConfig().model_dump()
+    settings |= {"transforms": Transforms(**settings["transforms"]), "steps": 20, "components": 60, "seed": 4}
+    return Maximization(model=model, patches=patches, **(settings | given))
+
+
+def test_batches_are_cut_by_settings_alone(digit_model: keras.Model, digit_patches: Patches) -> None:
+    def sizes(**given: Any) -> list[int]:
+        return [len(rows) for rows in laid_out(digit_model, digit_patches, **given).batches]
+
+    assert sizes() == sizes(memory=0) == [24]  # without a GPU 0 is what is usual
+    assert sizes(batch=10) == [10, 10, 4]
+    assert sizes(batch=0, memory=1) == sizes(memory=1) != [24]
+    assert sizes(batch=10, restarts=2, variants=2) == [8] * 12  # what belongs to one unit stays together
+    assert sizes(batch=10, mode="classic", restarts=2) == [10, 10, 4]
+
+
+def test_batches_come_out_the_same_in_any_order_and_process(
+    digit_model: keras.Model, digit_patches: Patches, tmp_path: Path
+) -> None:
+    layers = {"layers": ["crbm2"], "batch": 3, "priors": {}}
+    one, other = (laid_out(digit_model, digit_patches, **layers) for _ in range(2))
+    expected = [one.climb(rows) for rows in one.batches]
+    found = {rows: other.climb(rows, tmp_path / f"{rows.start}", key="k") for rows in reversed(other.batches)}
+    for rows, part in zip(one.batches, expected, strict=True):
+        for name in ("x", "history", "activation"):
+            np.testing.assert_array_equal(getattr(found[rows], name), getattr(part, name))
+    # batches that are read alike share what was compiled, others do not
+    compiled = [other._search.compile(other.plan.owner[rows.start : rows.stop])[0].func for rows in other.batches]
+    assert compiled[0] is compiled[1] is not compiled[2]
+    kept = one.climb(one.batches[1], tmp_path / "3", key="k", report=lambda _done: pytest.fail("it is there"))
+    np.testing.assert_array_equal(kept.x, expected[1].x)
+
+
+def test_a_gpu_gives_a_share_of_what_it_has_free() -> None:
+    assert share_of(20 << 30) == 10 << 10
+    assert share_of(1 << 20) == 256
 
 
 def test_objectives_must_be_a_list_of_different_ones(digit_model: keras.Model, digit_patches: Patches) -> None:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from cepscope.corpora import Patches
 from cepscope.errors import CorruptArtifactError
+from cepscope.maximize import viewing
 from cepscope.maximize.engine import maximize
 from cepscope.maximize.patterns import Patterns
 from cepscope.maximize.units import Seen
@@ -171,6 +172,21 @@ def test_combinations_need_a_map_of_their_layer(digit_model: keras.Model) -> Non
     shape = digit_model.get_layer("crbm1").output.shape[1:]
     with pytest.raises(DataError, match="finite"):
         combine_filters(digit_model, "crbm1", np.full((1, *shape), np.nan))
+
+
+def test_views_come_out_the_same_in_any_order_and_company(
+    views: Views, patterns: Patterns, digit_model: keras.Model, digit_patches: Patches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(viewing, "TOGETHER", 1)
+    finder = viewing.ViewFinder(digit_model, digit_patches, patterns, **CHAINS)
+    assert finder.pieces == [range(i, i + 1) for i in range(4)]
+    found = [finder.find(piece) for piece in reversed(finder.pieces)]
+    again = finder.gather(reversed(found))
+    assert again.units == views.units
+    np.testing.assert_allclose(again.x, views.x, atol=1e-6)
+    for name in ("fields", "places"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(views, name))
+    np.testing.assert_allclose(again.activation, views.activation, rtol=1e-4)
 
 
 def test_views_round_trip_and_damage_is_told(views: Views, tmp_path: Path) -> None:

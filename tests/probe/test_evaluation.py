@@ -16,8 +16,9 @@ from cepscope.maximize.space import fit_patch_space
 from cepscope.maximize.units import unit_activations, unit_reader
 from cepscope.models import build_cnn
 from cepscope.probe.evaluation import random_patterns, real_ranges, set_distance, shuffled, summarise, unit_table
-from cepscope.probe.measures import at_radius, logits_layer, radii
+from cepscope.probe.measures import logits_layer
 from cepscope.probe.signal import noise_floor, spectral_contrast
+from cepscope.probe.yardstick import at_radius, radii
 
 
 def as_patterns(model: keras.Model, patches: Patches, which: np.ndarray) -> tuple[Patterns, SimpleNamespace]:

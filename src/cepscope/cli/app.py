@@ -316,11 +316,11 @@ def invert(
     from cepscope.cli.places import kind_of
     from cepscope.errors import ParameterError
 
-    places = {"--workers": workers, "--cluster": cluster, "--shard": shard}
+    places = {"--cluster": cluster, "--shard": shard}
     original = pitch_from is PitchFrom.original
     wishes = Wishes(
         out=out, pitch=pitch, original_pitch=original, loudness=loudness, compare=compare, as_json=as_json,
-        seconds=length, fill=fill.value,
+        seconds=length, fill=fill.value, workers=workers or 1,
     )  # fmt: skip
     kind = kind_of(source)
     flags: dict[str, Any] = {"invert.method": method, "invert.pitch": pitch, "seed": seed}

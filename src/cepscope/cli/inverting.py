@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from cepscope.report import ComparisonItem
 
 LONG = 20.0  # seconds of sound from which on it is said how long they take
+AHEAD = 4  # targets a process that are read at once
 _PROBE = 100  # frames by which that is measured
 AGAINST_RECORDING = ("stoi", "pesq", "spectral_convergence")
 OWN = ("relative_error", "normalised_error", "gain")
@@ -52,6 +54,8 @@ class Wishes:
         Length that shorter patterns are brought to.
     fill : {"hold", "loop", "tile"}
         How, see `cepscope.invert.lengthen`.
+    workers : int
+        Processes that make sounds.
 
     Raises
     ------
@@ -67,6 +71,7 @@ class Wishes:
     as_json: bool = False
     seconds: float | None = None
     fill: Way = "loop"
+    workers: int = 1
 
     def __post_init__(self) -> None:
         from cepscope.errors import ParameterError
@@ -175,7 +180,8 @@ def invert_targets(
     page = page_place(places) if wishes.compare else None
     lines, items, errors = [], [], []
     with console.progress() as bars:
-        made = make_sounds(targets, methods, settings, seconds=seconds, count=len(places), bars=bars)
+        many: dict[str, Any] = {"seconds": seconds, "count": len(places), "workers": wishes.workers}
+        made = make_sounds(targets, methods, settings, **many, bars=bars)
         for (target, sounds_of), place in zip(made, places, strict=True):
             sounds = sounds_of[settings.invert.method]
             if wishes.loudness is not None:
@@ -202,18 +208,28 @@ def make_sounds(
     seconds: float,
     count: int,
     bars: console.Bars,
+    workers: int = 1,
 ) -> Iterator[tuple[Target, dict[str, Sounds]]]:
     """Yield `count` targets, `seconds` long in all, with their sound by each method; say how long that may take."""
-    for done, target in enumerate(targets):
+    from cepscope.workers import Workers
+
+    crew, waiting, done = Workers(count=workers), iter(targets), 0
+    together = crew.processes(count)
+
+    def finished(_sounds: Sounds) -> None:
+        nonlocal done
+        done += 1
+        bars.update("invert", done, count * len(methods))
+
+    while some := list(islice(waiting, 1 if together == 1 else AHEAD * together)):
         if done == 0 and seconds * len(methods) > LONG:
-            expected = console.duration(_expected(target, methods, settings) * seconds * len(methods))
+            expected = console.duration(_expected(some[0], methods, settings) * seconds * len(methods) / together)
             many = f" by {len(methods)} methods" if len(methods) > 1 else ""
             console.say(f"The inversion of {console.duration(seconds)} of sound{many} takes about {expected}.")
-        made = {}
-        for place, method in enumerate(methods, start=1):
-            made[method] = _invert(target, method, settings)
-            bars.update("invert", done * len(methods) + place, count * len(methods))
-        yield target, made
+        pieces = [(target, method, settings) for target in some for method in methods]
+        made = iter(crew.map(_invert_piece, pieces, done=finished))
+        for target in some:
+            yield target, dict(zip(methods, islice(made, len(methods)), strict=True))
 
 
 def write_page(page: Path, items: Iterable[tuple[Target, Mapping[str, Sounds]]], *, title: str, as_json: bool) -> str:
@@ -260,6 +276,10 @@ def _at_loudness(sounds: Sounds, lufs: float) -> Sounds:
     if level < lufs - 0.1 and math.isfinite(level):
         warnings.warn(f"{made.names[0]} has {level:.1f} LUFS; any louder, and its peaks would clip", CepscopeWarning, 2)
     return made
+
+
+def _invert_piece(piece: tuple[Target, str, RunConfig]) -> Sounds:
+    return _invert(*piece)
 
 
 def _invert(target: Target, method: str, settings: RunConfig) -> Sounds:

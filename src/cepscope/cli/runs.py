@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cepscope.cli import console
 from cepscope.cli.inverting import OWN, Target, Wishes, make_sounds, methods_for, record, refuse_early, write_page
@@ -43,7 +43,8 @@ def lines_of_run(folder: Path, settings: RunConfig, wishes: Wishes) -> list[str]
         seconds = sum(one.spec.samples_of(one.mfcc.shape[-1]) / one.spec.sr for one in targets)
         methods = methods_for(settings, wishes, targets[0].spec)
         with console.progress() as bars:
-            made = list(make_sounds(targets, methods, settings, seconds=seconds, count=len(targets), bars=bars))
+            many: dict[str, Any] = {"seconds": seconds, "count": len(targets), "workers": wishes.workers}
+            made = list(make_sounds(targets, methods, settings, **many, bars=bars))
         title = f"Patterns of {folder.resolve().name}, from MFCC to sound"
         lines.append(write_page(audio / "comparison.html", made, title=title, as_json=wishes.as_json))
     return lines

@@ -179,7 +179,8 @@ class TransformsConfig(_Section):
 class MaximizeConfig(_Section):
     """The search for patterns; see `cepscope.maximize.engine.maximize`.
 
-    `memory` is how many megabytes the patterns of one batch may take.
+    `memory` is how many megabytes the patterns of one batch may take, 0 what the device allows; `batch` is how many
+    patterns it holds at most, 0 as many as `memory` allows. Batches are the pieces that processes share.
     """
 
     layers: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
@@ -198,7 +199,8 @@ class MaximizeConfig(_Section):
     diversity: NotNegative = 0.3
     patience: NaturalNumber = 0
     step: Positive = 1.0
-    memory: Count = 256
+    memory: NaturalNumber = 256
+    batch: NaturalNumber = 128
     priors: PriorsConfig = PriorsConfig()
     transforms: TransformsConfig = TransformsConfig()
 

@@ -96,17 +96,10 @@ class Sounds:
         return replace(self, audio=np.stack(audio), gain=self.gain * np.array(factors, np.float32))
 
     def save_wavs(self, folder: str | Path) -> list[Path]:
-        """Write one wav a sound, named by `file_name` (numbered if two are alike); return the paths in order."""
-        paths: list[Path] = []
-        taken: set[str] = set()
-        for name, audio in zip(self.names, self.audio, strict=True):
-            stem, count = file_name(name), 1
-            while stem.lower() in taken:  # "a:1" and "a-1" must not overwrite each other
-                count += 1
-                stem = f"{file_name(name)}-{count}"
-            taken.add(stem.lower())
-            paths.append(Path(folder) / f"{stem}.wav")
-            write_wav(paths[-1], audio, self.sr)
+        """Write one wav a sound, named by `wav_names`; return the paths in order."""
+        paths = [Path(folder) / name for name in wav_names(self.names)]
+        for path, audio in zip(paths, self.audio, strict=True):
+            write_wav(path, audio, self.sr)
         return paths
 
     def _repr_html_(self) -> str:
@@ -150,6 +143,26 @@ def stored_files(folder: Path) -> list[Path]:
     if strange := [name for name in names if Path(name).name != name or Path(name).suffix != ".wav"]:
         raise CorruptArtifactError(f"{path} must list files beside it. Received: {strange[0]!r}; run `invert` again")
     return [folder / name for name in names]
+
+
+def wav_names(names: Sequence[str]) -> list[str]:
+    """Return the file of each sound, named by `file_name`, numbered if two are alike.
+
+    Examples
+    --------
+    >>> wav_names(["a:1", "a-1"])  # one must not overwrite the other
+    ['a-1.wav', 'a-1-2.wav']
+    """
+    found: list[str] = []
+    taken: set[str] = set()
+    for name in names:
+        stem, count = file_name(name), 1
+        while stem.lower() in taken:
+            count += 1
+            stem = f"{file_name(name)}-{count}"
+        taken.add(stem.lower())
+        found.append(f"{stem}.wav")
+    return found
 
 
 def file_name(name: str) -> str:

@@ -40,9 +40,8 @@ class Context:
     patch: FloatArray
     seen: FloatArray
 
-    def place(self, x: Any, owner: npt.NDArray[np.intp]) -> Any:
-        """Put patterns (n, n_mfcc, frames) of these objectives in the context; differentiable."""
-        mask = self.seen[owner]
+    def place(self, x: Any, mask: Any) -> Any:
+        """Put patterns (n, n_mfcc, frames) in the context, but for what their objectives see; differentiable."""
         return x * mask + self.patch * (1 - mask)
 
 

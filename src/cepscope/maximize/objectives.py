@@ -28,6 +28,8 @@ from cepscope.maximize.terms import Caricature, Direction, FreeEnergy, Layer, Pr
 from cepscope.maximize.units import FloatArray, Reader, Seen, Term, Unit, map_shape, readable_layer, reader, watch
 from cepscope.models.backend import tf
 
+Numbers = tuple[Any, Any, Any, Any]  # arrays or tensors (n,): indices of units, zeros, scales, weights
+
 SMALL = 1e-6  # least rise of a term above its mean
 BLOCK = 1024  # clips measured at a time
 
@@ -331,7 +333,7 @@ class ObjectiveReader:
     rest: FloatArray
     scale: FloatArray
 
-    def own(self, x: Any, owner: npt.NDArray[np.intp]) -> Any:
+    def own(self, x: Any, owner: npt.NDArray[np.intp], numbers: Numbers | None = None) -> Any:
         """Return one objective of each input, every term in units of real speech; differentiable.
 
         Parameters
@@ -339,22 +341,46 @@ class ObjectiveReader:
         x : tensor [shape=(n, n_mfcc, frames, 1)]
         owner : array of int [shape=(n,)]
             Which objective. Inputs go up the network only as far as theirs needs.
+        numbers : tuple of tensor, optional
+            Those of other objectives read in the same `ways`: a graph made for `owner` then serves these too.
 
         Returns
         -------
         tensor [shape=(n,)]
         """
+        numbers = self.numbers(owner) if numbers is None else numbers
         kinds: dict[tuple[Any, ...], list[int]] = {}
         for row, i in enumerate(owner):
             kinds.setdefault(self._way(i), []).append(row)
+        if len(kinds) == 1:
+            return self._read(x, owner, numbers)
         order = np.concatenate(list(kinds.values()))
         sorts = bool(np.any(np.diff(order) != 1))
         if sorts:
             x = tf.gather(tf.reshape(x, tf.shape(x)), order)  # a reshape's gradient is dense, a gather's is not
         parts = tf.split(x, [len(rows) for rows in kinds.values()])
-        found = [self._read(part, owner[rows]) for part, rows in zip(parts, kinds.values(), strict=True)]
+        found = [
+            self._read(part, owner[rows], tuple(tf.gather(one, rows) for one in numbers))
+            for part, rows in zip(parts, kinds.values(), strict=True)
+        ]
         together = tf.concat(found, axis=0)
         return tf.gather(together, np.argsort(order)) if sorts else together
+
+    def ways(self, owner: npt.NDArray[np.intp]) -> tuple[Any, ...]:
+        """Return what decides how each objective is read, besides its `numbers`: of a unit's mean, the layer."""
+        return tuple(way if (way := self._way(i))[-1] is not None else int(i) for i in owner)
+
+    def numbers(self, owner: npt.NDArray[np.intp]) -> Numbers:
+        """Return units' indices, zeros, scales and weights (n,), for objectives that are the mean of one unit."""
+        index, (rest, scale, weight) = np.zeros(len(owner), np.int32), np.ones((3, len(owner)), np.float32)
+        for row, i in enumerate(owner):
+            if self._way(i)[-1] is not None:
+                term, weight[row] = (
+                    self.weights.indices[self.weights.indptr[i]],
+                    self.weights.data[self.weights.indptr[i]],
+                )
+                index[row], rest[row], scale[row] = self.terms.terms[term].index, self.rest[term], self.scale[term]
+        return index, rest, scale, weight
 
     def _way(self, i: int) -> tuple[Any, ...]:
         """Return what objectives must share to be read together: layers, and what single means have in common."""
@@ -362,15 +388,12 @@ class ObjectiveReader:
         single = len(used) == 1 and isinstance(used[0], Unit) and used[0].place is None
         return (*dict.fromkeys(term.layer for term in used), used[0].together if single else None)
 
-    def _read(self, x: Any, owner: npt.NDArray[np.intp]) -> Any:
+    def _read(self, x: Any, owner: npt.NDArray[np.intp], numbers: Numbers) -> Any:
         """Do what `own` does, for inputs that go up together."""
-        if self._way(owner[0])[-1] is not None:
-            chosen = self.weights[owner].indices  # each row's only term
-            weights = self.weights[owner].data.astype(np.float32)
-            own = [self.terms.terms[j] for j in chosen]
-            seen = watch(self.model, {own[0].layer})(x)[own[0].layer]
-            means = seen.mean_of([term.index for term in own])
-            return (means - self.rest[chosen]) / self.scale[chosen] * weights
+        layer, *_, single = self._way(owner[0])
+        if single is not None:
+            index, rest, scale, weight = numbers
+            return (watch(self.model, {layer})(x)[layer].mean_of(index) - rest) / scale * weight
         used = np.unique(self.weights[owner].indices)
         values = reader(self.model, [self.terms.terms[j] for j in used]).read(x)
         weights = self.weights[owner][:, used].toarray().astype(np.float32)  # (n, used)

@@ -27,7 +27,7 @@ import scipy.fft
 from cepscope.corpora import Patches
 from cepscope.errors import ParameterError
 from cepscope.features import mfcc_to_log_mel
-from cepscope.maximize.space import fit_patch_space
+from cepscope.maximize.space import PatchSpace, fit_patch_space
 from cepscope.models.backend import tf
 
 FloatArray = npt.NDArray[np.float32]
@@ -55,6 +55,8 @@ class Parametrization:
         Largest root mean square of the coordinates; infinite where there is no ball.
     is_sound : bool
         Whatever comes out is the MFCC of a conditioned sound.
+    speech : PatchSpace, optional
+        Principal components of speech, where coordinates are theirs.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Parametrization:
     start: float = START
     radius: float = np.inf
     is_sound: bool = False
+    speech: PatchSpace | None = None
 
     def project(self, z: Any) -> Any:
         """Bring coordinates back into the ball."""
@@ -116,7 +119,7 @@ def parametrization(
         def principal(z: Any) -> Any:
             return tf.reshape(mean + tf.matmul(z, basis, transpose_b=True), [-1, rows, frames])
 
-        return Parametrization(name, (space.components,), principal, radius=radius)
+        return Parametrization(name, (space.components,), principal, radius=radius, speech=space)
     if name == "cosine":
         return _cosine(x, radius)
     if name == "log_mel":

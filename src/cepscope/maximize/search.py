@@ -1,10 +1,12 @@
 """Running a search: which patterns share a batch, what each draws, and what is kept in case it is killed.
 
-What a search does in a step is not known here; see `cepscope.maximize.engine`.
+Batches know nothing of each other, so that any process can do any of them. What a search does in a step is not known
+here; see `cepscope.maximize.ascent`.
 """
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ import numpy.typing as npt
 from cepscope.atomic import load_npz, save_npz
 from cepscope.errors import CorruptArtifactError
 from cepscope.maximize.objectives import Objective
-from cepscope.models.backend import forgetting_gradients, tf
+from cepscope.models.backend import tf
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.intp]
@@ -27,6 +29,7 @@ Ascend = Callable[..., Any]  # (count, done, *state, draws) to (*state, trace)
 Finish = Callable[[list[Any]], tuple[FloatArray, FloatArray]]  # a state to patterns (n, n_mfcc, frames) and scores
 
 STEPS_PER_CALL = 16  # between two reports of progress
+SECONDS = 5.0  # of work between two states of a batch: writing them takes its time
 
 
 class Plan:
@@ -47,10 +50,32 @@ class Plan:
         """Rows that belong together and must share a batch."""
         return self.variants * self.restarts
 
+    def batches(self, many: int) -> list[range]:
+        """Return the rows of each batch, at most `many` of them, or those of one objective."""
+        size = max(1, many // self.group) * self.group
+        return [range(first, min(first + size, len(self))) for first in range(0, len(self), size)]
+
     def generator(self, row: int, purpose: int, done: int) -> np.random.Generator:
         """Return the generator of a row, whatever its neighbours: of its start (0), or of its draws (1) from a step."""
         name, again = self.rows[row]
         return np.random.default_rng([self.seed, zlib.crc32(name.encode()), again, purpose, done])
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a batch found.
+
+    Attributes
+    ----------
+    x : array [shape=(n, n_mfcc, frames, 1)]
+    history : array [shape=(steps, n)]
+    activation : array [shape=(n,)]
+        Of each pattern's objective, in the network's own units.
+    """
+
+    x: FloatArray
+    history: FloatArray
+    activation: FloatArray
 
 
 @dataclass(frozen=True)
@@ -67,11 +92,12 @@ class Search:
 
 
 class Kept:
-    """The state of a search in a file: what is done, and where the batch in work stands."""
+    """One batch in a file: where its search stands, then what it found."""
 
     def __init__(self, path: Path | None, key: str) -> None:
         self.path, self.key = path, key
         self.arrays: dict[str, Any] = {}
+        self._written = time.monotonic()
         if path is None or not path.is_file():
             return
         try:
@@ -81,67 +107,34 @@ class Kept:
         except (CorruptArtifactError, KeyError):
             return  # no file of ours: start anew
 
-    def finished(self, first: int) -> tuple[FloatArray, FloatArray] | None:
-        """Return patterns and history of a batch that is done."""
-        if f"x{first}" not in self.arrays:
+    def finished(self) -> Found | None:
+        """Return what was found, if the search is over."""
+        if "x" not in self.arrays:
             return None
-        return self.arrays[f"x{first}"], self.arrays[f"history{first}"]
+        return Found(*(self.arrays[name] for name in ("x", "history", "activation")))
 
-    def left(self, first: int) -> tuple[int, list[Any], list[FloatArray]] | None:
-        """Return steps done, state and history of a batch that was left."""
-        if int(self.arrays.get("first", -1)) != first:
+    def left(self) -> tuple[int, list[Any], list[FloatArray]] | None:
+        """Return steps done, state and history of a search that was left."""
+        if "done" not in self.arrays:
             return None
         state = [self.arrays[f"state{i}"] for i in range(int(self.arrays["states"]))]
         return int(self.arrays["done"]), [tf.constant(value) for value in state], [self.arrays["trace"]]
 
-    def leave(self, first: int, done: int, state: list[Any], history: list[FloatArray]) -> None:
-        """Write where a batch stands."""
-        if self.path is None:
-            return
-        self.arrays = {name: value for name, value in self.arrays.items() if name.startswith(("x", "history"))}
-        self.arrays |= {f"state{i}": np.asarray(value) for i, value in enumerate(state)}
-        self.arrays |= {"first": first, "done": done, "states": len(state), "trace": np.concatenate(history)}
-        save_npz(self.path, key=self.key, **self.arrays)
+    def leave(self, done: int, state: list[Any], history: list[FloatArray]) -> None:
+        """Write where the search stands, if it has gone on for a while."""
+        if self.path is not None and time.monotonic() - self._written >= SECONDS:
+            arrays = {f"state{i}": np.asarray(value) for i, value in enumerate(state)}
+            trace = np.concatenate(history)
+            save_npz(self.path, key=self.key, done=done, states=len(state), trace=trace, **arrays)
+            self._written = time.monotonic()
 
-    def finish(self, first: int, x: FloatArray, history: FloatArray) -> None:
-        """Write what a batch found."""
-        if self.path is None:
-            return
-        self.arrays = {name: value for name, value in self.arrays.items() if name.startswith(("x", "history"))}
-        self.arrays |= {f"x{first}": x, f"history{first}": history}
-        save_npz(self.path, key=self.key, **self.arrays)
+    def finish(self, found: Found) -> None:
+        """Write what was found."""
+        if self.path is not None:
+            save_npz(self.path, key=self.key, x=found.x, history=found.history, activation=found.activation)
 
 
-def run(
-    search: Search,
-    plan: Plan,
-    many: int,
-    steps: int,
-    kept: Kept,
-    callback: Callback | None,
-    progress: Progress | None,
-) -> tuple[FloatArray, FloatArray]:
-    """Climb for all rows, `many` at once: patterns (n, n_mfcc, frames, 1), trace of their objectives (steps, n)."""
-    size = max(1, many // plan.group) * plan.group
-    total = steps * -(-len(plan) // size)
-    xs, histories = [], []
-    for number, first in enumerate(range(0, len(plan), size)):
-        rows = range(first, min(first + size, len(plan)))
-        found = kept.finished(first)
-        if found is None:
-
-            def report(done: int, number: int = number) -> None:
-                if progress:
-                    progress(steps * number + done, total)
-
-            with forgetting_gradients():
-                found = _climb(search, plan, rows, steps, kept, callback, report)
-        xs.append(found[0])
-        histories.append(found[1])
-    return np.concatenate(xs)[..., None], np.concatenate(histories, axis=1)
-
-
-def _climb(
+def climb(
     search: Search,
     plan: Plan,
     rows: range,
@@ -149,11 +142,21 @@ def _climb(
     kept: Kept,
     callback: Callback | None,
     report: Callable[[int], None],
-) -> tuple[FloatArray, FloatArray]:
-    """Climb for one batch; of each pattern's restarts return the best."""
+) -> tuple[FloatArray, FloatArray, bool]:
+    """Climb for one batch, or go on where it was left.
+
+    Returns
+    -------
+    x : array [shape=(patterns, n_mfcc, frames)]
+        Of each pattern's restarts the best.
+    history : array [shape=(steps, patterns)]
+        Their objectives.
+    stopped : bool
+        Whether the callback ended it: then it is no result of the settings.
+    """
     ascend, finish = search.compile(plan.owner[rows.start : rows.stop])
     names = tuple(plan.names[row // plan.restarts] for row in rows)
-    left = kept.left(rows.start)
+    left = kept.left()
     if left is None:
         noise = np.stack([plan.generator(row, 0, 0).standard_normal(search.shape) for row in rows])
         left = 0, search.start(noise.astype(np.float32)), []
@@ -170,7 +173,7 @@ def _climb(
             stopped = True
             break
         if done < steps:
-            kept.leave(rows.start, done, state, history)
+            kept.leave(done, state, history)
     x, score = finish(state)
     by_start = score.reshape(-1, plan.variants, plan.restarts)
     if search.joint:  # variants that were to differ from each other were so start by start
@@ -178,10 +181,7 @@ def _climb(
     best = by_start.argmax(axis=2).ravel() + np.arange(0, len(x), plan.restarts)
     trace = np.concatenate(history)
     full = np.concatenate([trace, np.repeat(trace[-1:], steps - len(trace), axis=0)])  # who rests stays where it is
-    found = x[best], full[:, best]
-    if not stopped:  # one that was is no result of these settings
-        kept.finish(rows.start, *found)
-    return found
+    return x[best], full[:, best], stopped
 
 
 def _draws(rng: np.random.Generator, search: Search) -> FloatArray:

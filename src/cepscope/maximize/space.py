@@ -51,6 +51,11 @@ class PatchSpace:
         return np.asarray(flat @ (self.basis / np.sum(self.basis**2, axis=0)), np.float32)
 
 
+def directions_kept(x: npt.NDArray[np.float32], components: int) -> int:
+    """Return how many directions patches (n, n_mfcc, frames, 1) span, `components` at most."""
+    return min(components, int(x.shape[1] * x.shape[2]), len(x) - 1)
+
+
 def fit_patch_space(x: npt.ArrayLike, *, components: int = 200, shrinkage: float = 0.05) -> PatchSpace:
     """Fit the space of speech to real patches.
 
@@ -83,7 +88,7 @@ def fit_patch_space(x: npt.ArrayLike, *, components: int = 200, shrinkage: float
     covariance /= len(flat) - 1
     covariance = (1 - shrinkage) * covariance + shrinkage * np.diag(np.diag(covariance))
     size = len(covariance)
-    kept = min(components, size, len(flat) - 1)
+    kept = directions_kept(x, components)
     values, vectors = scipy.linalg.eigh(covariance, subset_by_index=[size - kept, size - 1])
     values, vectors = values[::-1], vectors[:, ::-1]
     if values[0] <= 0:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from cepscope.corpora import Patches
 from cepscope.errors import ParameterError
 from cepscope.features import mfcc_to_log_mel
-from cepscope.maximize.space import fit_patch_space
+from cepscope.maximize.space import PatchSpace, fit_patch_space
 from cepscope.models.backend import tf
 
 FloatArray = npt.NDArray[np.float32]
@@ -74,10 +74,11 @@ class Transforms:
 DEFAULT_TRANSFORMS = Transforms(noise=0.5)
 
 
-def build_transform(settings: Transforms, patches: Patches) -> Transform:
+def build_transform(settings: Transforms, patches: Patches, *, speech: PatchSpace | None = None) -> Transform:
     """Return the transform of patterns (n, rows, frames) by draws (n, DRAWS + normals); differentiable in the patterns.
 
     Uniform draws are in -1 to 1; draws of 0 change nothing but the mask's place, which a width of 0 makes void.
+    `speech` is the space of the patches, if it is known already.
     """
     spec, scaler = patches.spec, patches.scaler
     frames = patches.frames
@@ -88,7 +89,9 @@ def build_transform(settings: Transforms, patches: Patches) -> Transform:
     louder = from_mel.sum(axis=1)  # what 1 dB more does to a scaled frame: (rows,)
     basis = None
     if settings.noise:
-        basis = fit_patch_space(patches.train.x, components=COMPONENTS).basis
+        if speech is None or speech.components < COMPONENTS:
+            speech = fit_patch_space(patches.train.x, components=COMPONENTS)
+        basis = speech.basis[:, :COMPONENTS]
 
     def transform(x: Any, draws: Any) -> Any:
         if settings.shift or settings.stretch:
@@ -104,8 +107,7 @@ def build_transform(settings: Transforms, patches: Patches) -> Transform:
         if settings.gain:
             x += settings.gain * draws[:, 2, None, None] * louder[:, None]
         if basis is not None:
-            kept = min(basis.shape[1], COMPONENTS)
-            noise = tf.matmul(draws[:, DRAWS : DRAWS + kept], basis, transpose_b=True)
+            noise = tf.matmul(draws[:, DRAWS : DRAWS + basis.shape[1]], basis, transpose_b=True)
             x += settings.noise * tf.reshape(noise, tf.shape(x))
         if settings.mask:
             width = settings.mask * tf.abs(draws[:, 5:6])

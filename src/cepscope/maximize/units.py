@@ -88,8 +88,11 @@ class Seen:
         """Return each unit's mean over its map (batch, units)."""
         return self.map if len(self.map.shape) < MAP_RANK else self.mean_over(self.map)
 
-    def mean_of(self, indices: Sequence[int]) -> Any:
-        """Return the mean of one unit an input (batch,), in less time than that of all units where the layer can."""
+    def mean_of(self, indices: Any) -> Any:
+        """Return the mean of one unit an input (batch,), in less time than that of all units where the layer can.
+
+        `indices` are integers or a tensor (batch,).
+        """
         if hasattr(self.layer, "pre_activation_of"):
             return self.mean_over(self.layer.pre_activation_of(self.value, indices)[..., None])[:, 0]
         if _is_wide(self.layer):

@@ -317,8 +317,9 @@ class ConvolutionalRBM(keras.layers.Layer):
 
     def pre_activation_of(self, v: Any, filters: Any) -> Any:
         """Return `pre_activation` of one filter an input, without computing the others: `filters` (n,) to (n, h, w)."""
+        filters = tf.convert_to_tensor(filters)
         (kh, kw, channels, _), (p, q) = self.kernel.shape, self.pool_size
-        scaled, (height, width), n = self._scaled(v), self.map_shape(v.shape), len(filters)
+        scaled, (height, width), n = self._scaled(v), self.map_shape(v.shape), filters.shape[0]
         size = scaled.shape[1:3]
         # inputs lie side by side as channels, each with its own kernel: (1, H, W, n*C)
         beside = tf.reshape(tf.transpose(scaled, (1, 2, 0, 3)), (1, *size, n * channels))

@@ -14,7 +14,7 @@ from typing import Any
 from cepscope.atomic import sha256, write_text
 from cepscope.config import RunConfig, load_config, to_toml
 from cepscope.errors import CorruptArtifactError, NotFittedError, ParameterError
-from cepscope.pipeline import stages
+from cepscope.pipeline import by_unit, stages
 from cepscope.pipeline.foreign import outside_sums, settle
 from cepscope.pipeline.ledger import SETTINGS, Ledger, code_version, fingerprint, run_folder
 from cepscope.pipeline.stages import Context, Progress
@@ -49,14 +49,14 @@ READING = ("corpus", "layout", "label", "split", "margin", "strict", "features")
 STAGES = (
     Stage("extract", (), READING, ("corpora", "features", "audio"), stages.run_extract),
     Stage("train", ("extract",), ("model", "train"), ("models",), stages.run_train),
-    Stage("maximize", ("extract", "train"), ("maximize",), ("maximize", "models", "features"), stages.run_maximize),
-    Stage("invert", ("extract", "maximize"), ("invert",), ("invert", "features"), stages.run_invert),
+    Stage("maximize", ("extract", "train"), ("maximize",), ("maximize", "models", "features"), by_unit.run_maximize),
+    Stage("invert", ("extract", "maximize"), ("invert",), ("invert", "features"), by_unit.run_invert),
     Stage(
         "probe",
         ("extract", "train", "maximize", "invert"),
         ("report.exemplars",),
         ("probe", "maximize", "models", "features", "audio"),
-        stages.run_probe,
+        by_unit.run_probe,
     ),
     Stage(
         "report",
@@ -229,6 +229,7 @@ def _run_stage(stage: Stage, context: Context, starting: Callable[[str], None] |
     key = fingerprint(stage=stage.name, settings=own, seed=config.seed, inputs=inputs, code=code)
     if ledger.is_current(stage.name, key):
         return Outcome(stage.name, skipped=True, seconds=0.0)
+    context.key = key
     if context.share:
         return _run_share(stage, context, starting)
     if starting:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -27,12 +26,16 @@ from cepscope.corpora.extract import write_features
 from cepscope.corpora.manifest import read_manifest
 from cepscope.corpora.stretches import sound_rate
 from cepscope.errors import DataError
-from cepscope.features import Scaling, load_scaling
 from cepscope.pipeline.foreign import read_source, relabelled, run_import
 from cepscope.pipeline.ledger import Ledger
+from cepscope.pipeline.parts import PROBE
 from cepscope.workers import Share, Workers
 
 if TYPE_CHECKING:
+    from cepscope.maximize.maximization import Maximization
+    from cepscope.maximize.viewing import ViewFinder
+    from cepscope.probe.measures import Meter
+    from cepscope.probe.yardstick import Yardstick
     from cepscope.report import ReportContent
 
 SNAPSHOTS = "snapshots"  # of the training, in the folder of the network
@@ -52,6 +55,7 @@ class Context:
     epoch: Callable[[dict[str, Any]], None] = field(default=lambda _row: None)
     workers: Workers = field(default_factory=Workers)
     share: Share | None = None  # of a stage's pieces, in a job that does no more than these
+    key: str = ""  # of all that decides what comes of the stage in work
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -77,11 +81,55 @@ class Context:
         return load_model(self.folder / "model" / "model.keras")
 
     @cached_property
+    def maximization(self) -> Maximization:
+        """The search of the maximize stage, in batches."""
+        from cepscope.maximize.maximization import Maximization
+        from cepscope.maximize.transforms import Transforms
+
+        settings = self.config.maximize.model_dump()
+        settings["transforms"] = Transforms(**settings["transforms"])
+        return Maximization(model=self.model, patches=self.heard, **settings, seed=self.config.seed)
+
+    @cached_property
     def patterns(self) -> Any:
         """The patterns of the maximize stage."""
         from cepscope.maximize.patterns import Patterns
 
         return Patterns.load(self.folder / "patterns" / "patterns.npz")
+
+    @cached_property
+    def sound_names(self) -> list[str]:
+        """Files of the patterns' sounds."""
+        from cepscope.invert.sounds import wav_names
+
+        return wav_names(self.patterns.names)
+
+    @cached_property
+    def yardstick(self) -> Yardstick:
+        """What patterns and sounds are measured against; of all processes the first measures it."""
+        from cepscope.probe.yardstick import Yardstick, fit_yardstick
+
+        path = self.folder / "patterns" / PROBE / "yardstick.npz"
+        found = Yardstick.load(path, self.key)
+        if found is None:
+            some = self.config.report.exemplars
+            found = fit_yardstick(self.model, self.heard, self.patterns, exemplars=some, seed=self.config.seed)
+            found.save(path, self.key)
+        return found
+
+    @cached_property
+    def meter(self) -> Meter:
+        """What measures patterns and their sounds."""
+        from cepscope.probe.measures import Meter
+
+        return Meter(self.model, self.heard, self.patterns, self.yardstick)
+
+    @cached_property
+    def views(self) -> ViewFinder:
+        """What finds other ways to show units."""
+        from cepscope.maximize.viewing import ViewFinder
+
+        return ViewFinder(self.model, self.heard, self.patterns, seed=self.config.seed)
 
     def counter(self, what: str) -> Callable[[int, int], None]:
         """Return a progress callback of one piece of work."""
@@ -178,57 +226,6 @@ def run_train(context: Context) -> list[Path]:
     return paths
 
 
-def run_maximize(context: Context) -> list[Path]:
-    """Network to patterns."""
-    from cepscope.maximize.engine import maximize
-    from cepscope.maximize.transforms import Transforms
-
-    path = context.folder / "patterns" / "patterns.npz"
-    settings = context.config.maximize.model_dump()
-    kept = path.with_name("search.npz")  # of a search that is killed; it goes on from there
-    found = maximize(
-        context.model,
-        context.heard,
-        **{**settings, "transforms": Transforms(**settings["transforms"])},
-        seed=context.config.seed,
-        checkpoint=kept,
-        progress=context.counter("maximize"),
-    )
-    found.save(path)
-    kept.unlink(missing_ok=True)
-    context.__dict__["patterns"] = found
-    return [path]
-
-
-def run_invert(context: Context) -> list[Path]:
-    """Patterns to sounds, and what can be said of each."""
-    from cepscope.invert.inversion import invert
-    from cepscope.invert.scores import save_sound_rows, score_sounds
-
-    settings = context.config.invert.arguments()
-    sounds = invert(context.patterns, **settings, seed=context.config.seed, progress=context.counter("invert"))
-    folder = context.folder / "audio"
-    paths = sounds.save_wavs(folder)
-    tables = [folder / "sounds.npz", folder / "sounds.csv"]
-    save_npz(
-        tables[0],
-        files=np.array([path.name for path in paths]),
-        gain=sounds.gain,
-        relative_error=sounds.relative_error,
-        normalised_error=sounds.normalised_error,
-    )
-    scaling = load_scaling(context.folder / "features" / "scaler.npz")
-    save_sound_rows(tables[1], score_sounds(sounds, context.patterns, sd=_deviations(scaling)))
-    return [*paths, *tables]
-
-
-def _deviations(scaling: Scaling) -> np.ndarray[Any, Any]:
-    """Return the standard deviation of each coefficient in the corpus [shape=(n_mfcc,)], whatever it is scaled by."""
-    decoder = scaling.decoder
-    shown = scaling.in_deviations(np.eye(decoder.shape[1]))  # the same rows, each divided by its deviation
-    return np.asarray(np.linalg.norm(decoder, axis=1) / np.linalg.norm(shown, axis=1))
-
-
 @dataclass(frozen=True)
 class StoredSounds:
     """The sounds of the invert stage, read back from its wavs, and their scores."""
@@ -249,40 +246,6 @@ def stored_sounds(context: Context) -> StoredSounds:
     audio = [read_audio(path)[0] for path in stored_files(folder)]
     rows = load_sound_rows(folder / "sounds.csv")
     return StoredSounds(np.stack(audio), context.patterns.spec.sr, table["relative_error"], rows)
-
-
-def run_probe(context: Context) -> list[Path]:
-    """Does it hold up? Scores of every unit's pattern and sound, the exemplars' sounds, other ways to show it."""
-    from cepscope.audio import write_wav
-    from cepscope.maximize.viewing import find_views
-    from cepscope.probe import score_units, summarise_views
-
-    patches = context.heard
-    scores = score_units(
-        context.model,
-        patches,
-        context.patterns,
-        stored_sounds(context),
-        exemplars=context.config.report.exemplars,
-        seed=context.config.seed,
-        progress=context.counter("probe"),
-    )
-    known = float(np.mean(patches.test.y >= 0))  # clips of classes that a network does not know are no mistakes of it
-    scores = replace(scores, test_accuracy=scores.test_accuracy / known if known else math.nan)
-    folder, audio = context.folder / "patterns", context.folder / "audio" / "exemplars"
-    paths = [folder / name for name in ("units.csv", "summary.json", "exemplars.npz", "views.npz")]
-    scores.save_csv(paths[0])
-    save_npz(paths[2], index=scores.exemplars, activation=scores.exemplar_activations)
-    views = find_views(
-        context.model, patches, context.patterns, seed=context.config.seed, progress=context.counter("probe: views")
-    )
-    views.save(paths[3])
-    write_text(paths[1], json.dumps({**scores.summary(), "views": summarise_views(views)}, indent=2) + "\n")
-    for index in np.unique(scores.exemplars):
-        path = audio / f"{index:05d}.wav"  # its place among the held-out clips
-        write_wav(path, patches.load_wave(patches.test.paths[index]), patches.spec.sr)
-        paths.append(path)
-    return paths
 
 
 def run_report(context: Context) -> list[Path]:

@@ -24,9 +24,10 @@ from cepscope.maximize.units import is_convolution, unit_activations, unit_layer
 from cepscope.models.backend import keras
 from cepscope.probe.alternatives import alternatives, similarity
 from cepscope.probe.frechet import MIN_ROWS, frechet_distance
-from cepscope.probe.measures import HasAudio, logits_layer, measure, radii
+from cepscope.probe.measures import HasAudio, logits_layer, measure
 from cepscope.probe.selectivity import heard_right, transfer
 from cepscope.probe.signal import noise_floor, spectral_contrast
+from cepscope.probe.yardstick import radii
 
 FloatArray = npt.NDArray[np.float32]
 Table = dict[str, npt.NDArray[np.float64]]

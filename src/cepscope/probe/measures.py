@@ -14,19 +14,19 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from cepscope.corpora import Patches
 from cepscope.errors import ParameterError
 from cepscope.maximize.patterns import Patterns
-from cepscope.maximize.space import PatchSpace, fit_patch_space
-from cepscope.probe.naturalness import fit_judge
-from cepscope.probe.selectivity import ranks
+from cepscope.probe.selectivity import ranks_against
 from cepscope.probe.signal import noise_floor, spectral_contrast
+from cepscope.probe.yardstick import Yardstick, at_radius, fit_yardstick
 
 FloatArray = npt.NDArray[np.float32]
 Column = npt.NDArray[np.float64]
 
-PARTS = 4  # that progress counts
+BLOCK = 128  # patterns that are measured together: the last bits may depend on how many
 
 
 class HasAudio(Protocol):
@@ -52,15 +52,85 @@ class Measures:
         real held-out speech), ``sound_over_natural``, ``retention``, ``naturalness_z``, ``pattern_naturalness_z``,
         ``noise_floor`` and ``spectral_contrast`` (dB), ``rank`` (of the unit in its layer on its sound; NaN of what is
         no single unit).
-    real : array [shape=(clips, patterns)]
-        Each objective by real held-out clips.
     x_sound : array [shape=(patterns, n_mfcc, frames, 1)]
         What the network is given of the sounds.
+    against : Yardstick
+        What real held-out speech gives.
     """
 
     columns: dict[str, Column]
-    real: FloatArray
     x_sound: FloatArray
+    against: Yardstick
+
+    @property
+    def real(self) -> FloatArray:
+        """Return each objective by real held-out clips (clips, patterns)."""
+        return self.against.real
+
+
+class Meter:
+    """What measures some of a network's patterns and their sounds.
+
+    Parameters
+    ----------
+    model : keras.Model
+    patches : Patches
+    patterns : Patterns
+        All of them.
+    against : Yardstick
+        What real speech gives.
+    """
+
+    def __init__(self, model: Any, patches: Patches, patterns: Patterns, against: Yardstick) -> None:
+        from cepscope.maximize.objectives import objective_reader, objectives_of
+
+        self.model, self.patches, self.patterns, self.against = model, patches, patterns, against
+        self._read = objective_reader(model, objectives_of(patterns))
+        self._layers, self._indices = np.array(patterns.layers), np.array(patterns.indices)
+
+    def measure(self, rows: range, audio: npt.ArrayLike, sr: int) -> tuple[dict[str, Column], FloatArray]:
+        """Measure a block of patterns, of `BLOCK` at most, and their sounds.
+
+        Returns
+        -------
+        columns : dict of array
+            As of `Measures`.
+        x_sound : array [shape=(rows, n_mfcc, frames, 1)]
+        """
+        mine, against, spec = slice(rows.start, rows.stop), self.against, self.patches.spec
+        x_sound = np.stack([self.patches.encode(sound, sr=sr) for sound in np.asarray(audio)])
+        x = self.patterns.x[mine]
+        rest, rise = against.rest[mine], (against.natural - against.rest)[mine]
+        with threadpool_limits(1):  # the number of BLAS threads shows in the last bits
+            matched = at_radius(x, against.space, against.radius)
+            natural = {"naturalness_z": against.judge.score(x_sound), "pattern_naturalness_z": against.judge.score(x)}
+        own = np.arange(rows.start, rows.stop)
+        found = {
+            name: self._read.measure_own(values, own)
+            for name, values in {"pattern": x, "matched": matched, "sound": x_sound}.items()
+        }
+        columns: dict[str, Any] = {"natural_mean": rest, "natural_max": against.natural[mine]}
+        columns |= {f"{name}_activation": found[name] for name in ("pattern", "sound")}
+        columns |= {f"{name}_over_natural": _ratios(value - rest, rise) for name, value in found.items()}
+        columns["retention"] = _ratios(found["sound"] - rest, found["pattern"] - rest)
+        columns |= natural
+        columns |= {
+            "noise_floor": noise_floor(audio, spec),
+            "spectral_contrast": spectral_contrast(audio, spec),
+            "rank": self._ranks(mine, x_sound),
+        }
+        return {name: np.asarray(value, np.float64) for name, value in columns.items()}, x_sound
+
+    def _ranks(self, mine: slice, x_sound: FloatArray) -> Column:
+        from cepscope.maximize.units import unit_activations
+
+        layers, indices = self._layers[mine], self._indices[mine]
+        found = np.full(len(x_sound), math.nan)
+        for name in dict.fromkeys(layers[indices >= 0]):
+            here = (layers == name) & (indices >= 0)
+            heard = unit_activations(self.model, x_sound[here], layers=[str(name)])
+            found[here] = ranks_against(heard, *self.against.layers[str(name)], own=list(indices[here]))
+        return found
 
 
 def measure(
@@ -69,6 +139,7 @@ def measure(
     patterns: Patterns,
     sounds: HasAudio,
     *,
+    exemplars: int = 3,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Measures:
@@ -82,10 +153,12 @@ def measure(
     patterns : Patterns
     sounds : Sounds
         One a pattern, in the same order.
+    exemplars : int
+        Real clips found for each pattern.
     seed : int
         Of the judge of naturalness.
     progress : callable, optional
-        Called with (parts done, parts in all).
+        Called with (patterns done, patterns in all).
 
     Returns
     -------
@@ -96,48 +169,20 @@ def measure(
     ParameterError
         If sounds and patterns do not match, or there is no held-out speech.
     """
-    from cepscope.maximize.objectives import objective_reader, objectives_of
-    from cepscope.maximize.units import unit_activations
-
     if len(sounds.audio) != len(patterns):
         raise ParameterError(
             f"There must be one sound a pattern. Received: {len(patterns)} patterns and {len(sounds.audio)} sounds"
         )
-    if not len(patches.test):
-        raise ParameterError("Patterns are measured against held-out clips, and the test split has none.")
-    report = progress or (lambda _done, _total: None)
-    x_sound = np.stack([patches.encode(sound, sr=sounds.sr) for sound in sounds.audio])
-    report(1, PARTS)
-    own = np.arange(len(patterns))
-    read = objective_reader(model, objectives_of(patterns))
-    real = read.measure(patches.test.x)
-    rest, natural = real.mean(axis=0), real.max(axis=0)
-    space = fit_patch_space(patches.train.x, components=int(np.prod(patches.input_shape)))
-    matched = at_radius(patterns.x, space, float(np.mean(radii(patches.test.x, space))))
-    found = {
-        name: read.measure_own(x, own)
-        for name, x in {"pattern": patterns.x, "matched": matched, "sound": x_sound}.items()
-    }
-    columns: dict[str, Any] = {"natural_mean": rest, "natural_max": natural}
-    columns |= {f"{name}_activation": found[name] for name in ("pattern", "sound")}
-    columns |= {f"{name}_over_natural": _ratios(value - rest, natural - rest) for name, value in found.items()}
-    columns["retention"] = _ratios(found["sound"] - rest, found["pattern"] - rest)
-    report(2, PARTS)
-    judge = fit_judge(patches, seed=seed)
-    columns |= {"naturalness_z": judge.score(x_sound), "pattern_naturalness_z": judge.score(patterns.x)}
-    report(3, PARTS)
-    columns |= {
-        "noise_floor": noise_floor(sounds.audio, patches.spec),
-        "spectral_contrast": spectral_contrast(sounds.audio, patches.spec),
-        "rank": np.full(len(patterns), math.nan),
-    }
-    layers, indices = np.array(patterns.layers), np.array(patterns.indices)
-    for name in dict.fromkeys(layers[indices >= 0]):
-        mine = (layers == name) & (indices >= 0)
-        heard, clips = (unit_activations(model, x, layers=[str(name)]) for x in (x_sound[mine], patches.test.x))
-        columns["rank"][mine] = ranks(heard, clips, list(indices[mine]))
-    report(4, PARTS)
-    return Measures({name: np.asarray(value, np.float64) for name, value in columns.items()}, real, x_sound)
+    against = fit_yardstick(model, patches, patterns, exemplars=exemplars, seed=seed)
+    meter = Meter(model, patches, patterns, against)
+    parts = []
+    for first in range(0, len(patterns), BLOCK):
+        rows = range(first, min(first + BLOCK, len(patterns)))
+        parts.append(meter.measure(rows, sounds.audio[rows.start : rows.stop], sounds.sr))
+        if progress:
+            progress(rows.stop, len(patterns))
+    columns = {name: np.concatenate([part[0][name] for part in parts]) for name in parts[0][0]}
+    return Measures(columns, np.concatenate([part[1] for part in parts]), against)
 
 
 def _ratios(values: Any, references: Any) -> Column:
@@ -147,18 +192,6 @@ def _ratios(values: Any, references: Any) -> Column:
 def ratio(value: Any, reference: Any) -> float:
     """Divide activations above the mean; undefined where the reference does not rise above it."""
     return float(value) / float(reference) if reference > 0 else math.nan
-
-
-def radii(x: npt.ArrayLike, space: PatchSpace) -> Column:
-    """Return the Mahalanobis radius of patterns (n, rows, frames, 1): the root mean square over `space`, (n,)."""
-    return np.asarray(np.sqrt(np.mean(space.encode(np.asarray(x, np.float32)).astype(np.float64) ** 2, axis=1)))
-
-
-def at_radius(x: npt.ArrayLike, space: PatchSpace, radius: float) -> FloatArray:
-    """Move patterns (n, rows, frames, 1) along their ray from the mean of speech to a Mahalanobis radius."""
-    x = np.asarray(x, np.float32)
-    factors = radius / np.maximum(radii(x, space), 1e-9)[:, None]
-    return space.decode((space.encode(x) * factors).astype(np.float32))[..., None]
 
 
 def logits_layer(model: Any, classes: int) -> str:

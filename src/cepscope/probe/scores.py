@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -17,9 +17,9 @@ from cepscope.atomic import write_text
 from cepscope.corpora import Patches
 from cepscope.errors import CorruptArtifactError
 from cepscope.invert import Sounds, score_sounds
-from cepscope.maximize.exemplars import best_exemplars
 from cepscope.maximize.patterns import Patterns
 from cepscope.probe.measures import HasAudio, logits_layer, measure
+from cepscope.probe.yardstick import Yardstick, classes_heard
 
 Row = dict[str, Any]
 
@@ -171,18 +171,36 @@ def score_units(
     ParameterError
         If sounds and patterns do not match, or there is no held-out speech.
     """
-    found = measure(model, patches, patterns, sounds, seed=seed, progress=progress)
-    heard, accuracy = _classify(model, patches, found.x_sound)
-    best = best_exemplars(found.real, count=exemplars)
-    logits = logits_layer(model, len(patches.classes))
+    found = measure(model, patches, patterns, sounds, exemplars=exemplars, seed=seed, progress=progress)
     told = sounds.scores if isinstance(sounds, HasScores) else score_sounds(sounds, patterns)
-    columns = {**found.columns, "mfcc_relative_error": np.asarray(sounds.relative_error)}
-    columns |= {name: np.array([row[name] for row in told]) for name in SOUND_COLUMNS}
+    heard = classes_heard(model, patches, found.x_sound)
+    columns = found.columns | sound_columns(sounds.relative_error, told)
+    return unit_scores(model, patches, patterns, found.against, columns, heard)
+
+
+def sound_columns(relative_error: npt.ArrayLike, told: Sequence[Row]) -> dict[str, Any]:
+    """Return those columns of scores that are told of sounds alone."""
+    columns: dict[str, Any] = {"mfcc_relative_error": np.asarray(relative_error)}
+    return columns | {name: np.array([row[name] for row in told]) for name in SOUND_COLUMNS}
+
+
+def unit_scores(
+    model: Any,
+    patches: Patches,
+    patterns: Patterns,
+    against: Yardstick,
+    columns: Mapping[str, Any],
+    heard: npt.ArrayLike | None,
+) -> UnitScores:
+    """Put scores together from `columns` (patterns,), and the class that the network hears in each sound, if any."""
+    said = None if heard is None else [patches.classes[i] for i in np.asarray(heard)]
+    best = against.exemplars
+    logits = logits_layer(model, len(patches.classes))
     rows = []
     for i, (unit, layer, index) in enumerate(zip(patterns.units, patterns.layers, patterns.indices, strict=True)):
         is_logit = layer == logits and index >= 0
         label = patches.classes[index] if is_logit else ""
-        said = patches.classes[heard[i]] if heard is not None else ""
+        sound_class = said[i] if said is not None else ""
         rows.append(
             {
                 "unit": unit,
@@ -190,19 +208,9 @@ def score_units(
                 "index": index,
                 "label": label,
                 **{name: float(columns[name][i]) for name in NUMBER_COLUMNS},
-                "sound_class": said,
-                "sound_right": said == label if is_logit else None,
+                "sound_class": sound_class,
+                "sound_right": sound_class == label if is_logit else None,
                 "exemplars": "|".join(patches.test.paths[j] for j in best[i]),
             }
         )
-    taken = np.take_along_axis(found.real, best.T, axis=0).T
-    return UnitScores(tuple(rows), accuracy, best, taken)
-
-
-def _classify(model: Any, patches: Patches, x_sound: Any) -> tuple[npt.NDArray[np.intp] | None, float]:
-    """Return the class heard in each sound and the accuracy on held-out clips, if the model classifies them."""
-    if tuple(model.output_shape) != (None, len(patches.classes)):
-        return None, math.nan
-    heard = model.predict(x_sound, batch_size=128, verbose=0).argmax(axis=1)
-    said = model.predict(patches.test.x, batch_size=128, verbose=0).argmax(axis=1)
-    return heard, float(np.mean(said == patches.test.y))
+    return UnitScores(tuple(rows), against.accuracy, best, against.exemplar_activations)

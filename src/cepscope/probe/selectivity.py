@@ -165,7 +165,14 @@ def ranks(activation: npt.ArrayLike, real: npt.ArrayLike, own: Sequence[int]) ->
         raise ParameterError(
             f"Activations must be (sounds, units) and (clips, units). Received: {values.shape}, {clips.shape}"
         )
-    z = (values - clips.mean(axis=0)) / np.maximum(clips.std(axis=0), 1e-9)
+    return ranks_against(values, clips.mean(axis=0), clips.std(axis=0), own=own)
+
+
+def ranks_against(
+    activation: npt.ArrayLike, mean: FloatArray, deviation: FloatArray, *, own: Sequence[int]
+) -> npt.NDArray[np.intp]:
+    """Do what `ranks` does, with each unit's mean and deviation (units,) by real clips."""
+    z = (np.asarray(activation, np.float64) - mean) / np.maximum(deviation, 1e-9)
     mine = z[np.arange(len(z)), list(own)]
     return np.asarray(1 + np.sum(z > mine[:, None], axis=1), np.intp)
 
