@@ -6,6 +6,7 @@ holds the same weights. With one device nothing is added and nothing is differen
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -175,7 +176,8 @@ def chief_says(strategy: Any, answer: bool) -> bool:
     worker = this_worker()
     if strategy is None or strategy.num_replicas_in_sync == 1 or worker.count == 1:
         return answer
-    return bool(add_up(strategy, np.int32(answer and worker.is_chief)))
+    with lost_worker(strategy):
+        return bool(add_up(strategy, np.int32(answer and worker.is_chief)))
 
 
 def add_up(strategy: Any, value: Any) -> Any:
@@ -203,12 +205,13 @@ def lost_worker(strategy: Any, kept: str = "") -> Iterator[None]:
     try:
         yield
     except LOST as error:
-        others = "the other worker" if worker.count == 2 else f"one of the other {worker.count - 1} workers"
+        lost = f"Worker {1 - worker.index}" if worker.count == 2 else f"A worker other than {worker.index}"
         raise CepscopeError(
-            f"Worker {worker.index} of {worker.count} has lost {others}. Start all workers again with the same command"
+            f"{lost} of {worker.count} was lost. Start all workers again with the same command"
             f"{f': training goes on from {kept}' if kept else ''}. TensorFlow says: {_first_line(error)}"
         ) from error
 
 
 def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:160]
+    text = re.sub(r"\{\{.*?\}\}", "", str(error))  # the place in its graph
+    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)[:160]
