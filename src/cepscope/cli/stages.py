@@ -46,7 +46,7 @@ def run_stages(
     from cepscope.models.cluster import this_worker
 
     if not this_worker().is_chief:
-        tensorboard = None
+        opening, tensorboard = (), None
     lines = list(opening)  # said once it is sure that there is something to do
 
     def starting(stage: str) -> None:

@@ -82,6 +82,19 @@ def strategy_of(model: Any) -> Any:
     return own[0] if own and own[0].num_replicas_in_sync > 1 else None
 
 
+def on_one_device(model: Any) -> Any:
+    """Return a network that belongs to no strategy, outside of its scope: itself, or a copy with all its state."""
+    if strategy_of(model) is None:
+        return model
+    copy = keras.models.clone_model(model)
+    for one, other in zip(copy.layers, model.layers, strict=True):
+        for mine, given in zip(one.variables, other.variables, strict=True):
+            mine.assign(given.numpy())
+    if settings := model.get_compile_config():
+        copy.compile_from_config(settings)
+    return copy
+
+
 def replicas() -> int:
     """Return among how many devices a batch is shared, within a step."""
     context = tf.distribute.get_replica_context()
