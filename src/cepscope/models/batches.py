@@ -53,6 +53,7 @@ class EpochBatches:
         self.batch_size, self.seed, self.shift = min(batch_size, len(self.source)), seed, shift
         self.drop_remainder = drop_remainder
         self.window, self.held = WINDOW, -1
+        self.block = np.empty(0, np.float32)
         self.own, self.replicas = range(1), 1  # devices that read here, of how many
         self.begin(0)
 
@@ -93,7 +94,8 @@ class EpochBatches:
     def _patches(self, place: slice) -> npt.NDArray[np.float32]:
         """Return the patches at some places of the epoch."""
         if self.x is not None:
-            return self.x[self.order[place]]
+            there: npt.NDArray[np.float32] = self.x[self.order[place]]
+            return there
         found = np.empty((place.stop - place.start, *self.source.shape), np.float32)
         for number in range(place.start // self.window, -(-place.stop // self.window)):
             begin = max(place.start, number * self.window)
@@ -106,7 +108,7 @@ class EpochBatches:
     def _hold(self, number: int) -> None:
         """Read a window, in the order of the corpus, unless it is in memory."""
         if number != self.held:
-            self.block = None  # so that two are never in memory
+            self.block = np.empty(0, np.float32)  # so that two are never in memory
             places = np.arange(number * self.window, min((number + 1) * self.window, len(self.order)))
             self.indices = np.sort(self.order[places[self._ours(places)]])
             self.block, self.held = self.source.read(self.indices), number
@@ -115,7 +117,8 @@ class EpochBatches:
         """Tell which places of the epoch fall to the devices that read here."""
         batch, within = np.divmod(places, self.batch_size)
         size = -(-np.minimum(self.batch_size, len(self.order) - batch * self.batch_size) // self.replicas)
-        return (within >= self.own.start * size) & (within < self.own.stop * size)
+        ours: npt.NDArray[np.bool_] = (within >= self.own.start * size) & (within < self.own.stop * size)
+        return ours
 
     def dataset(self, *, first: int = 0) -> Any:
         """Return the epoch, from batch `first` on, as a `tf.data.Dataset` for `keras.Model.fit`.

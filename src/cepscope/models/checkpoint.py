@@ -177,7 +177,10 @@ def run_epochs(keeper: Keeper, epochs: int, callbacks: list[Any], *, validation:
             data = batches.shared_dataset(strategy, epoch=position.epoch, first=position.step)
             settings["steps_per_epoch"] = len(batches) - position.step
             if validation is not None:
-                settings |= {"validation_data": validation.shared_dataset(strategy), "validation_steps": len(validation)}
+                settings |= {
+                    "validation_data": validation.shared_dataset(strategy),
+                    "validation_steps": len(validation),
+                }
         with lost_worker(strategy, "" if path is None else str(path)), scope_of(strategy):
             model.fit(data, verbose=0, shuffle=False, callbacks=[*callbacks, keeper], **settings)
         if model.stop_training:

@@ -67,8 +67,8 @@ def pretrain(
     Each layer learns the pooled mean field of the one below it. The same seed gives the same weights, bit for bit, and
     so does a training that was killed and goes on from its checkpoint.
 
-    A network that was built in the scope of `training_strategy` is trained on all its devices, to the same weights up to
-    rounding. Of more patches than `batches.WINDOW` only so many are mixed and held in memory at a time.
+    A network that was built in the scope of `training_strategy` is trained on all its devices, to the same weights up
+    to rounding. Of more patches than `batches.WINDOW` only so many are mixed and held in memory at a time.
 
     Parameters
     ----------
@@ -183,8 +183,9 @@ learn_scales
             batches = EpochBatches(seen.source, batch_size=batch_size, seed=seed + depth, drop_remainder=True)
             rounds = epochs or enough(EPOCHS, len(batches))
             if not kept.arrays:
-                x = seen.first(STARTING)
-                _start(rbm, x, depth, seed=seed + depth, sparsity=sparsity, biases=initial_biases, center=center)
+                _start(
+                    rbm, seen.whole(), depth, seed=seed + depth, sparsity=sparsity, biases=initial_biases, center=center
+                )
             with scope_of(strategy):
                 trainer = CRBMTrainer(rbm, **own, below=seen.below, seed=seed + depth)
                 trainer.prepare((batches.batch_size, *seen.shape))
@@ -197,7 +198,7 @@ learn_scales
                 rows,
                 progress,
                 data=seen.source,
-                some=seen.first(SOME),
+                some=seen.some(SOME),
                 held_out=seen.unseen,
                 patience=patience,
                 momentum=change,
@@ -231,11 +232,13 @@ class Seen:
         self.below: list[ConvolutionalRBM] = []
         self.unseen = None if unseen is None else unseen.read(np.arange(min(SOME, len(unseen))))
 
-    def first(self, count: int) -> FloatArray:
-        """Return patches from all over as the layer sees them: of one window all, or so many if that is `SOME`."""
-        whole = in_memory(self.source) if len(self.source) <= order.WINDOW else None
-        if whole is not None and count != SOME:
-            return whole
+    def whole(self) -> FloatArray:
+        """Return all patches as the layer sees them; of more than one window, many from all over."""
+        held = in_memory(self.source)
+        return held if held is not None and len(held) <= order.WINDOW else self.some(STARTING)
+
+    def some(self, count: int) -> FloatArray:
+        """Return at most so many patches from all over, as the layer sees them."""
         found = some(self.source, count)
         for rbm in self.below:
             found = represent(rbm, found)
@@ -243,8 +246,9 @@ class Seen:
 
     def climb(self, rbm: ConvolutionalRBM) -> None:
         """Go on to the layer above."""
-        if len(self.source) <= order.WINDOW:
-            self.source = ArraySource(represent(rbm, in_memory(self.source)))
+        held = in_memory(self.source)
+        if held is not None and len(held) <= order.WINDOW:
+            self.source = ArraySource(represent(rbm, held))
         else:
             self.below = [*self.below, rbm]
         self.unseen = None if self.unseen is None else represent(rbm, self.unseen)

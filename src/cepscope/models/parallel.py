@@ -29,8 +29,8 @@ def training_strategy() -> Any:
     """Return how this process shares its training with other devices, as `tf.distribute` has it.
 
     Under TF_CONFIG that is a `MultiWorkerMirroredStrategy` of all workers, for which this waits; with several GPUs, or
-    several CPU devices that were configured, a `MirroredStrategy` of them; else None. A network that is to be trained so
-    is built in its scope::
+    several CPU devices that were configured, a `MirroredStrategy` of them; else None. A network that is to be trained
+    so is built in its scope::
 
         strategy = training_strategy()
         with scope_of(strategy):

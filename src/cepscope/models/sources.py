@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import mmap
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
@@ -59,9 +60,13 @@ class ArraySource:
         return len(self.x)
 
     def read(self, indices: npt.NDArray[np.int64]) -> FloatArray:
-        """Return copies of some patches; of a map, no page stays in memory on our account."""
-        found = np.asarray(self.x[indices], np.float32)
-        if self.mapped is not None:
+        """Return copies of some patches; of a map, few pages are in memory on our account, and in the end none."""
+        if self.mapped is None:
+            return np.asarray(self.x[indices], np.float32)
+        found = np.empty((len(indices), *self.shape), np.float32)
+        steps = np.flatnonzero(np.diff(indices // RUN)) + 1
+        for begin, end in itertools.pairwise([0, *steps, len(indices)]):
+            found[begin:end] = self.x[indices[begin:end]]
             self.mapped.madvise(mmap.MADV_DONTNEED)
         return found
 

@@ -49,9 +49,9 @@ def fit_classifier(
     The same seed gives the same weights, bit for bit, and so does a training that was killed and goes on from its
     checkpoint.
 
-    A network that was built in the scope of `training_strategy` is trained on all its devices, to the same weights up to
-    rounding; so is dropout shared, but not other layers' noise. Of more patches than `batches.WINDOW` only so many are
-    mixed and held in memory at a time.
+    A network that was built in the scope of `training_strategy` is trained on all its devices, to the same weights up
+    to rounding: dropout too has the noise that one device would have, other layers' noise has not. Of more patches than
+    `batches.WINDOW` only so many are mixed and held in memory at a time.
 
     The model is left compiled for whole-number classes, so that ``model.evaluate(x, y)`` and ``model.fit(x, y)`` work.
 

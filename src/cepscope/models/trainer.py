@@ -212,19 +212,17 @@ class CRBMTrainer(SharedFit, keras.Model):  # type: ignore[misc]
         n = tf.cast(tf.shape(v)[0] * devices, v.dtype)
         names = list(sums[0])
         found = [tf.add_n([part[name] for part in sums]) for name in names]
-        found.append(tf.reduce_mean(v, axis=0, keepdims=True))
         if self.persistent:
             found.append(self._placed(tf.concat(ends, axis=0)))
         found = summed(found)
         if self.persistent:
             self.chains.assign(found.pop())
-        mean = found.pop() / devices
         total = {name: value / (n * places) for name, value in zip(names, found, strict=True)}
         kernel = total["kernel"] + self.weight_decay * tf.convert_to_tensor(rbm.kernel)
         hidden = total["hidden"]
         activity = total["activity"]  # (K,)
         if self.sparsity_cost:
-            kernel, hidden = self._sparse(kernel, hidden, activity, mean, conv)
+            kernel, hidden = self._sparse(kernel, hidden, activity, v, conv)
         gradients = [kernel, self.bias_rate * hidden, total["visible"]]
         if self.learn_scales:
             gradients.append(total["scales"])
@@ -250,8 +248,8 @@ class CRBMTrainer(SharedFit, keras.Model):  # type: ignore[misc]
     def _seeds(self, units: int, axis: int) -> list[list[Any]]:
         """Draw new seeds for each piece of our share of a batch, two a Gibbs step: hidden and visible units.
 
-        They are addressed by (seed, how many were drawn before), each for one part of the whole batch. `units` are those
-        of a clip; `axis` is that of clips among hidden units.
+        They are addressed by (seed, how many were drawn before), each for one part of the whole batch. `units` are
+        those of a clip; `axis` is that of clips among hidden units.
         """
         devices, whole = replicas(), self.batch_shape[0]
         own = whole // devices
@@ -330,18 +328,18 @@ class CRBMTrainer(SharedFit, keras.Model):  # type: ignore[misc]
         product = tf.reduce_sum((v - rbm.visible_offsets) * down, axis=[0, 1, 2])
         return (2.0 * product - squares) / scales**3
 
-    def _sparse(self, kernel: Any, hidden: Any, activity: Any, mean: Any, conv: Any) -> tuple[Any, Any]:
-        """Add the pull towards the target activity to the gradients of kernel and hidden biases.
-
-        `mean` is that of the batch (1, H, W, C).
-        """
+    def _sparse(self, kernel: Any, hidden: Any, activity: Any, v: Any, conv: Any) -> tuple[Any, Any]:
+        """Add the pull towards the target activity to the gradients of kernel and hidden biases."""
         if self.sparsity_kind == "bias":
             return kernel, hidden + self.sparsity_cost * (activity - self.sparsity)
         average = ACTIVITY_DECAY * self.activity + (1 - ACTIVITY_DECAY) * activity
         self.activity.assign(average)
         excess = self.sparsity_cost * (average - self.sparsity)  # derivative of the cross-entropy by a unit's input
+        mean = tf.reduce_mean(v, axis=0, keepdims=True)
+        if replicas() > 1:
+            mean = summed([mean])[0] / replicas()
         columns = self.rbm.columns(mean, conv)
-        ones = conv.from_map(tf.ones((1, *conv.map, self.rbm.filters), mean.dtype))
+        ones = conv.from_map(tf.ones((1, *conv.map, self.rbm.filters), v.dtype))
         return kernel + excess * conv.correlate(columns, ones)[0] / float(np.prod(conv.map)), hidden + excess
 
 
