@@ -346,4 +346,4 @@ class ConvolutionalRBM(keras.layers.Layer):
     def call(self, v: Any) -> Any:
         """Return the mean field of the pooling units, (n, h, w, K): of binary units, P(on | v)."""
         blocks, conv = self.hidden_blocks(v)
-        return conv.pooled(self.family.pooled(blocks))
+        return conv.pooled(self.family.pooled(tf.cast(blocks, self.variable_dtype)))  # never sums in half precision

@@ -102,7 +102,7 @@ def fit_classifier(
     if y is None:
         y = data.train.y if hasattr(data, "train") else source.y
         if y is None:
-            raise ParameterError("Patches without classes need `y`. Received: y=None")
+            raise ParameterError("Patches need their classes `y`, which an array does not bring. Received: y=None")
         if validation is None and hasattr(data, "test") and len(data.test.y):
             validation = (data.test.x, data.test.y)
     classes, held_out = int(model.output_shape[-1]), None if validation is None else source_of(validation[0])
