@@ -28,43 +28,48 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from cepscope.errors import ParameterError
 from cepscope.models import build_cdbn, fit_classifier, load_model, pretrain, save_model, scope_of, training_strategy
-from cepscope.models import trainer
+from cepscope.models import batches, trainer
 
 rng = np.random.default_rng(0)
 x = rng.normal(0, 0.3, (90, 8, 16, 1)).astype(np.float32)
 y = rng.integers(0, 3, 90).astype(np.int32)
 for patch, kind in zip(x[..., 0], y):
     patch[:, 4 * kind : 4 * kind + 4] += 1
+path, case = sys.argv[1:]
+if case == "streamed":
+    batches.WINDOW = 40
+    np.save(path + ".npy", x)
+    x = np.load(path + ".npy", mmap_mode="r")
 strategy = training_strategy()
 assert strategy.num_replicas_in_sync == 2
 
 
 def build(strategy, **settings):
     with scope_of(strategy):
-        return build_cdbn((8, 16, 1), 3, filters=(4, 6), kernel_sizes=((3, 3), (2, 3)), pool_sizes=((2, 2), (1, 2)),
-                          **settings)
+        two = {"filters": (4, 6), "kernel_sizes": ((3, 3), (2, 3)), "pool_sizes": ((2, 2), (1, 2))}
+        return build_cdbn((8, 16, 1), 3, **{**two, **settings})
 
 
-def train(strategy, network, **settings):
+def train(strategy, network, epochs=2, **settings):
     model = build(strategy, **network)
-    rows = pretrain(model, x, held_out=x[:30], epochs=2, seed=1, **settings)
+    rows = pretrain(model, x, held_out=x[:30], epochs=epochs, batch_size=30, seed=1, **settings)
     first = [w.numpy() for w in model.weights]
     # neither 90 patches in batches of 31 nor 13 watched ones are shared equally
-    rows += fit_classifier(model, x, y, validation=(x[:13], y[:13]), epochs=2, batch_size=31, seed=1)
+    rows += fit_classifier(model, x, y, validation=(x[:13], y[:13]), epochs=epochs, batch_size=31, seed=1)
     return model, rows, first, [w.numpy() for w in model.weights]
 
 
 sparse = {"sparsity_kind": "cross_entropy", "persistent": True, "fast_learning_rate": 0.01}
-cases = {
-    "every option": ({"center_hidden": True}, {"batch_size": 30, "learn_scales": True, "patience": 5, **sparse}),
-    "defaults": ({}, {"batch_size": 30}),
-    "rectified": ({"hidden": "relu"}, {"batch_size": 30, "k": 2}),
-    "momentum": ({"dropout": 0.0}, {"batch_size": 30, "momentum": (0.5, 0.9, 1), "learning_rate": 0.1}),
-}
-# parts of a batch with a draw of their own: one, whole ones for each device, and such that devices cut across
-parts = {"every option": 1, "defaults": 2, "rectified": 3, "momentum": 2}
-network, settings = cases[sys.argv[2]]
-trainer._parts = lambda n, units: parts[sys.argv[2]]
+one = {"filters": (4,), "kernel_sizes": ((3, 3),), "pool_sizes": ((2, 2),)}
+# in how many parts, each with draws of its own, a batch is worked on: one, one a device, or cut across by devices
+parts, network, settings = {
+    "one layer": (1, one, {"epochs": 1}),
+    "every option": (1, {"center_hidden": True}, {"learn_scales": True, "patience": 5, **sparse}),
+    "streamed": (2, {}, {}),
+    "rectified": (3, {"hidden": "relu"}, {"k": 2}),
+    "momentum": (2, {"dropout": 0.0}, {"momentum": (0.5, 0.9, 1), "learning_rate": 0.1}),
+}[case]
+trainer._parts = lambda n, units: parts
 alone, shared = train(None, network, **settings), train(strategy, network, **settings)
 for one, two in zip(alone[1], shared[1]):
     assert one.keys() == two.keys()
@@ -73,8 +78,8 @@ for one, two in zip(alone[1], shared[1]):
 for stage, bound in ((2, 5e-6), (3, 1e-3)):  # Adam divides by sizes of gradients, so rounding grows in its steps
     for one, two in zip(alone[stage], shared[stage]):
         assert np.abs(one - two).max() < bound, (stage, np.abs(one - two).max())
-save_model(shared[0], sys.argv[1])
-loaded = load_model(sys.argv[1])
+save_model(shared[0], path)
+loaded = load_model(path)
 assert all((a.numpy() == b).all() for a, b in zip(loaded.weights, shared[3]))
 try:
     pretrain(build(strategy), x, batch_size=31)
@@ -88,7 +93,11 @@ QUIET = "ignore:__array__ implementation doesn't accept:DeprecationWarning"  # N
 
 
 @pytest.mark.parametrize(
-    "case", ["every option", *(pytest.param(case, marks=pytest.mark.slow) for case in ("defaults", "rectified", "momentum"))]
+    "case",
+    [
+        "one layer",
+        *(pytest.param(case, marks=pytest.mark.slow) for case in ("every option", "streamed", "rectified", "momentum")),
+    ],
 )
 def test_two_devices_do_what_one_does(tmp_path: Path, case: str) -> None:
     command = [sys.executable, "-W", "error", "-W", QUIET, "-c", MIRRORED, str(tmp_path / "m.keras"), case]

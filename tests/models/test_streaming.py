@@ -1,4 +1,4 @@
-"""Corpora larger than a window, and corpora on disk: order, what is read, and that where patches lie changes nothing."""
+"""Corpora larger than a window or on disk: order, what is read, and that where patches lie changes nothing."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from cepscope.errors import CorruptArtifactError
 from cepscope.models.backend import keras
 from cepscope.models.batches import EpochBatches
 from cepscope.models.cluster import this_worker
-from cepscope.models.parallel import agree, lost_worker, scope_of
+from cepscope.models.parallel import agree, scope_of
 from cepscope.models.sources import PatchSource, pieces
 
 SECONDS = 30.0  # between states of one epoch
@@ -181,7 +181,7 @@ def run_epochs(keeper: Keeper, epochs: int, callbacks: list[Any], *, validation:
                     "validation_data": validation.shared_dataset(strategy),
                     "validation_steps": len(validation),
                 }
-        with lost_worker(strategy, "" if path is None else str(path)), scope_of(strategy):
+        with scope_of(strategy, "" if path is None else str(path)):
             model.fit(data, verbose=0, shuffle=False, callbacks=[*callbacks, keeper], **settings)
         if model.stop_training:
             break

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cepscope.errors import ParameterError
-from cepscope.models import batches as order
+from cepscope.models import batches as batching
 from cepscope.models.backend import keras, tf
 from cepscope.models.batches import EpochBatches
 from cepscope.models.checkpoint import Checkpoint, Keeper, key_of, run_epochs
@@ -226,7 +226,7 @@ class Seen:
     """
 
     def __init__(self, source: PatchSource, unseen: PatchSource | None) -> None:
-        if len(source) <= order.WINDOW and in_memory(source) is None:
+        if len(source) <= batching.WINDOW and in_memory(source) is None:
             source = ArraySource(source.read(np.arange(len(source))))
         self.source, self.shape = source, tuple(source.shape)
         self.below: list[ConvolutionalRBM] = []
@@ -235,7 +235,7 @@ class Seen:
     def whole(self) -> FloatArray:
         """Return all patches as the layer sees them; of more than one window, many from all over."""
         held = in_memory(self.source)
-        return held if held is not None and len(held) <= order.WINDOW else self.some(STARTING)
+        return held if held is not None and len(held) <= batching.WINDOW else self.some(STARTING)
 
     def some(self, count: int) -> FloatArray:
         """Return at most so many patches from all over, as the layer sees them."""
@@ -247,7 +247,7 @@ class Seen:
     def climb(self, rbm: ConvolutionalRBM) -> None:
         """Go on to the layer above."""
         held = in_memory(self.source)
-        if held is not None and len(held) <= order.WINDOW:
+        if held is not None and len(held) <= batching.WINDOW:
             self.source = ArraySource(represent(rbm, held))
         else:
             self.below = [*self.below, rbm]

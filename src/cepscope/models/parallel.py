@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -70,9 +70,23 @@ def training_strategy() -> Any:
     return _made[0]
 
 
-def scope_of(strategy: Any) -> Any:
-    """Return the scope in which variables belong to a strategy; of None, one that changes nothing."""
-    return nullcontext() if strategy is None else strategy.scope()
+@contextmanager
+def scope_of(strategy: Any, kept: str = "") -> Iterator[None]:
+    """Make variables that belong to a strategy; of None, ordinary ones.
+
+    All workers must do the same in it. If one is lost, `kept` says from where the training goes on when it is started
+    again.
+
+    Raises
+    ------
+    CepscopeError
+        Another worker is lost.
+    """
+    if strategy is None:
+        yield
+        return
+    with lost_worker(strategy, kept), strategy.scope():
+        yield
 
 
 def strategy_of(model: Any) -> Any:
@@ -207,10 +221,7 @@ def add_up(strategy: Any, value: Any) -> Any:
 
 @contextmanager
 def lost_worker(strategy: Any, kept: str = "") -> Iterator[None]:
-    """Say in one line that another worker is gone.
-
-    `kept` says from where the training goes on when it is started again.
-    """
+    """Say in one line that another worker is gone; `kept` as in `scope_of`."""
     worker = this_worker()
     if strategy is None or worker.count == 1:
         yield
