@@ -7,6 +7,8 @@ holds the same weights. With one device nothing is added and nothing is differen
 from __future__ import annotations
 
 import re
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -55,7 +57,7 @@ def training_strategy() -> Any:
         return None
     if not _made:
         try:
-            with held_back():
+            with held_back(), _ended_by_signals():
                 _made.append(tf.distribute.MultiWorkerMirroredStrategy())
         except RuntimeError as error:
             raise CepscopeError(
@@ -68,6 +70,20 @@ def training_strategy() -> Any:
                 f"them, each with its own index. TensorFlow says: {_first_line(error)}"
             ) from error
     return _made[0]
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let Ctrl-C end the process while TensorFlow waits for workers; until they are there no handler of ours runs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
