@@ -264,7 +264,7 @@ def test_a_trainer_says_what_it_was_not_told(bars: Any) -> None:
     [
         ({"data": "turned"}, "`data` must be"),
         ({"validation": "turned"}, "`validation` must be"),
-        ({"validation": "none"}, "needs a class"),
+        ({"validation": "none"}, "n at least 1"),
         ({"seed": -1}, "`seed`"),
         ({"shift": 1.5}, "`shift`"),
         ({"epochs": 2.5}, "`epochs`"),

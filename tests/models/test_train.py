@@ -201,7 +201,7 @@ def test_classes_that_do_not_fit_are_refused(bars: Any, y: list[Any]) -> None:
 
 
 def test_data_that_do_not_fit_are_refused(bars: Any) -> None:
-    with pytest.raises(ParameterError, match="needs its classes"):
+    with pytest.raises(ParameterError, match="need their classes"):
         fit_classifier(_small(), bars.x)
     with pytest.raises(ParameterError, match="must be"):
         pretrain(_small(), bars.x[..., 0])

@@ -155,6 +155,8 @@ def _whole_way(
     )
     started = time.perf_counter()
     run_stages(folder, settings, opening=opening, tensorboard=tensorboard, workers=workers)
+    if not _writes():
+        return
     page = folder / "report" / "index.html"
     summary = _summary(folder)
     units = sum(layer["units"] for layer in summary["layers"].values())
@@ -210,7 +212,8 @@ def extract(
 def train(folder: Run, set_: Set = None, seed: Seed = None, tensorboard: Log = None) -> None:
     """Train the network of a run."""
     run_stage("train", folder, set_, {"seed": seed}, tensorboard=tensorboard)
-    typer.echo(str(folder / "model" / "model.keras"))
+    if _writes():
+        typer.echo(str(folder / "model" / "model.keras"))
 
 
 @app.command(epilog=epilog("maximize"))
@@ -377,6 +380,13 @@ app.command(epilog=epilog("describe"))(corpora.describe)
 app.command(epilog=epilog("explain"))(explaining.explain)
 app.command(epilog=epilog("report"))(reporting.report)
 app.command(epilog=epilog("compare"))(comparing.compare)
+
+
+def _writes() -> bool:
+    """Tell whether this process is the one of several workers that writes."""
+    from cepscope.models.cluster import this_worker
+
+    return this_worker().is_chief
 
 
 def _summary(folder: Path) -> dict[str, Any]:

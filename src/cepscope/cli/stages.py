@@ -43,7 +43,10 @@ def run_stages(
 ) -> None:
     """Run every stage, or one, with bars and messages; `opening` is said once something is to be done."""
     from cepscope import pipeline
+    from cepscope.models.cluster import this_worker
 
+    if not this_worker().is_chief:
+        opening, tensorboard = (), None
     lines = list(opening)  # said once it is sure that there is something to do
 
     def starting(stage: str) -> None:

@@ -125,8 +125,8 @@ _OF_A_FILE = ("file", "labels", "layout", "input", "scaling", "front_end")
 class TrainConfig(_Section):
     """Both trainings; see `cepscope.models.pretrain` and `cepscope.models.fit_classifier`.
 
-    Epochs of 0 are chosen by the size of the corpus. `snapshots` keeps the network on its way, so that one can hear how
-    its units came to be (`cepscope compare`).
+    Epochs of 0 are chosen by the size of the corpus. `mixed_precision` fine-tunes in half precision. `snapshots` keeps
+    the network on its way, so that one can hear how its units came to be (`cepscope compare`).
     """
 
     pretrain: bool = True
@@ -148,6 +148,7 @@ class TrainConfig(_Section):
     learning_rate: Positive = 8e-3
     label_smoothing: Share = 0.1
     shift: NaturalNumber = 8
+    mixed_precision: bool = False
     snapshots: bool = False
 
 

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from cepscope.models.generation import top_down as top_down
     from cepscope.models.greedy import pretrain as pretrain
     from cepscope.models.loading import load_model as load_model
+    from cepscope.models.parallel import scope_of as scope_of
+    from cepscope.models.parallel import training_strategy as training_strategy
     from cepscope.models.presets import preset as preset
     from cepscope.models.saving import save_model as save_model
+    from cepscope.models.sources import PatchSource as PatchSource
     from cepscope.models.supervised import fit_classifier as fit_classifier
     from cepscope.models.trainer import CRBMTrainer as CRBMTrainer
     from cepscope.models.transformer import CDBNTransformer as CDBNTransformer
@@ -36,6 +39,9 @@ _HOMES = {
     "sample_unit": "generation",
     "top_down": "generation",
     "preset": "presets",
+    "scope_of": "parallel",
+    "training_strategy": "parallel",
+    "PatchSource": "sources",
     "build_cdbn": "cdbn",
     "build_cnn": "cdbn",
     "ConvolutionalRBM": "crbm",
@@ -52,6 +58,7 @@ __all__ = [
     "CDBNTransformer",
     "CRBMTrainer",
     "ConvolutionalRBM",
+    "PatchSource",
     "bracket",
     "build_cdbn",
     "build_cnn",
@@ -66,7 +73,9 @@ __all__ = [
     "reconstruct",
     "sample_unit",
     "save_model",
+    "scope_of",
     "top_down",
+    "training_strategy",
 ]
 
 

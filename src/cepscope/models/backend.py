@@ -20,7 +20,7 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of malloc.h
 
 
 @contextmanager
-def _held_back() -> Iterator[None]:
+def held_back() -> Iterator[None]:
     """Hold back what is written to the process's stderr; show it after an error."""
     sys.stderr.flush()
     kept = os.dup(STDERR)
@@ -54,14 +54,18 @@ def _keep_freed_memory() -> None:
 _keep_freed_memory()
 if "tensorflow" not in sys.modules:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _held_back():
+    with held_back():
         import tensorflow as tf
 
-        tf.constant(0)  # the first operation has notes of its own
+        for gpu in tf.config.list_physical_devices("GPU"):
+            with suppress(RuntimeError):  # somebody has used it already
+                tf.config.experimental.set_memory_growth(gpu, True)  # else the first process takes all of its memory
+        if not os.environ.get("TF_CONFIG"):  # workers must find each other before the first operation
+            tf.constant(0)  # which has notes of its own
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-__all__ = ["forgetting_gradients", "gradients_kept", "keras", "tf"]
+__all__ = ["forgetting_gradients", "gradients_kept", "held_back", "keras", "tf"]
 
 
 def gradients_kept() -> dict[str, object]:

@@ -20,6 +20,9 @@ from cepscope.atomic import load_npz, save_npz
 from cepscope.errors import CorruptArtifactError
 from cepscope.models.backend import keras
 from cepscope.models.batches import EpochBatches
+from cepscope.models.cluster import this_worker
+from cepscope.models.parallel import agree, scope_of
+from cepscope.models.sources import PatchSource, pieces
 
 SECONDS = 30.0  # between states of one epoch
 
@@ -36,7 +39,7 @@ class Position:
 
 
 class Checkpoint:
-    """The state of one training in one file.
+    """The state of one training in one file. Of several workers all read it, and the first one writes it.
 
     Parameters
     ----------
@@ -44,12 +47,27 @@ class Checkpoint:
         None keeps nothing.
     key : str
         Of all that decides how the training goes; a file with another one is left aside, and overwritten.
+    strategy : tf.distribute.Strategy, optional
+        Of the training.
+
+    Raises
+    ------
+    ParameterError
+        The workers have not the same training before them, or not the same file.
     """
 
-    def __init__(self, path: Path | None, key: str) -> None:
-        self.path, self.key = path, key
+    def __init__(self, path: Path | None, key: str, strategy: Any = None) -> None:
+        self.path, self.key, self.strategy = path, key, strategy
         self.arrays: dict[str, Any] = {}
         self.position = Position()
+        self._read()
+        if key:
+            agree(strategy, "patches, network and settings", key)
+        where = f"checkpoint {path}"
+        agree(strategy, where, key_of(**{**self.position.__dict__, "rows": len(self.position.rows)}))
+
+    def _read(self) -> None:
+        path, key = self.path, self.key
         if path is None or not path.is_file():
             return
         try:
@@ -62,10 +80,10 @@ class Checkpoint:
 
     def save(self, position: Position, variables: Iterable[Any]) -> None:
         """Write the state, whole or not at all."""
-        if self.path is None:
+        if self.path is None or not (self.strategy is None or this_worker().is_chief):
             return
         text = json.dumps({"key": self.key, **position.__dict__})
-        save_npz(self.path, position=text, **{f"v{i}": np.asarray(v) for i, v in enumerate(variables)})
+        save_npz(self.path, position=text, **{f"v{i}": v.numpy() for i, v in enumerate(variables)})
 
     def show(self, variables: Iterable[Any]) -> None:
         """Set the first variables that were saved, if there is a state; it stays to be restored."""
@@ -126,7 +144,8 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         """Keep the state of a long epoch."""
         self.position.step = self.first + batch + 1
         if time.monotonic() - self.saved > SECONDS and self.position.step < len(self.batches):
-            if int(getattr(self.trained, "bad_step", -1)) >= 0:
+            bad = getattr(self.trained, "bad_step", None)
+            if bad is not None and int(bad.numpy()) >= 0:
                 return  # diverged: the watch will say so, and the last good state stays
             self._save()
 
@@ -140,32 +159,43 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         self.saved = time.monotonic()
 
 
-def run_epochs(keeper: Keeper, epochs: int, callbacks: list[Any], **settings: Any) -> None:
+def run_epochs(keeper: Keeper, epochs: int, callbacks: list[Any], *, validation: EpochBatches | None = None) -> None:
     """Fit from where the keeper's position is up to `epochs`, an interrupted epoch first.
 
     `callbacks` come before the keeper, so that what they do belongs to the state that is saved.
     """
     position, batches, model = keeper.position, keeper.batches, keeper.trained
+    strategy, path = keeper.checkpoint.strategy, keeper.checkpoint.path
     while position.epoch < epochs:
-        data = batches.dataset(first=position.step)
-        until = position.epoch + 1 if position.step else epochs
-        model.fit(
-            data,
-            initial_epoch=position.epoch,
-            epochs=until,
-            verbose=0,
-            shuffle=False,
-            callbacks=[*callbacks, keeper],
-            **settings,
-        )
+        settings: dict[str, Any] = {"initial_epoch": position.epoch, "epochs": epochs}
+        if position.step:
+            settings["epochs"] = position.epoch + 1
+        if strategy is None:
+            data = batches.dataset(first=position.step)
+            settings["validation_data"] = validation and validation.dataset()
+        else:
+            data = batches.shared_dataset(strategy, epoch=position.epoch, first=position.step)
+            settings["steps_per_epoch"] = len(batches) - position.step
+            if validation is not None:
+                settings |= {
+                    "validation_data": validation.shared_dataset(strategy),
+                    "validation_steps": len(validation),
+                }
+        with scope_of(strategy, "" if path is None else str(path)):
+            model.fit(data, verbose=0, shuffle=False, callbacks=[*callbacks, keeper], **settings)
         if model.stop_training:
             break
 
 
 def key_of(*arrays: Any, **settings: Any) -> str:
-    """Return a key of arrays and settings: equal ones give equal keys."""
+    """Return a key of arrays, or sources of patches, and settings: equal ones give equal keys."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for array in arrays:
+        if isinstance(array, PatchSource) and not isinstance(array, np.ndarray):
+            digest.update(f"{np.dtype(np.float32)}{(len(array), *array.shape)}".encode())
+            for piece in pieces(array):
+                digest.update(np.ascontiguousarray(piece).data)
+            continue
         found = np.ascontiguousarray(array)
         digest.update(f"{found.dtype}{found.shape}".encode())
         digest.update(found.data)

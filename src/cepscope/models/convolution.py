@@ -34,6 +34,8 @@ def convolution(kernel: Any, biases: Any, size: Size, pool: Size) -> Direct | Bl
 class Direct:
     """Plain convolution; blocks are (p*q, n, h, w, K)."""
 
+    clips = -4  # their axis, of blocks and of one unit a block
+
     def __init__(self, kernel: Any, biases: Any, size: Size, pool: Size) -> None:
         (kh, kw, channels, k), (height, width) = kernel.shape, size
         self.pool, self.k, self.kernel, self.biases = pool, k, kernel, biases
@@ -99,6 +101,8 @@ class BlockColumns:
     that columns share far fewer visible units than with one a hidden unit. Clips are the last axis: columns are copied
     in long rows.
     """
+
+    clips = -1
 
     def __init__(self, kernel: Any, biases: Any, size: Size, pool: Size) -> None:
         (kh, kw, self.channels, self.k), (p, q), (height, width) = kernel.shape, pool, size

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from cepscope.errors import ParameterError
-from cepscope.models import pooling, rectified
+from cepscope.models import draws, pooling, rectified
 from cepscope.models.backend import keras, tf
 from cepscope.models.checks import natural, size
 from cepscope.models.convolution import convolution
@@ -37,7 +37,7 @@ PADDING = ("valid", "same")
 
 def standard_normal(shape: Any, seed: Any, dtype: Any) -> Any:
     """Draw standard normal numbers by inverting their distribution function: half the time of TensorFlow's own."""
-    uniform = tf.random.stateless_uniform(shape, seed, dtype=dtype)  # multiples of the type's epsilon, 0 among them
+    uniform = draws.uniform(shape, seed, dtype=dtype)  # multiples of the type's epsilon, 0 among them
     return tf.math.ndtri(uniform + 0.5 * float(np.finfo(dtype.as_numpy_dtype).eps))
 
 
@@ -267,7 +267,7 @@ class ConvolutionalRBM(keras.layers.Layer):
         """Draw v given its mean (n, H, W, C)."""
         if self.visible == "gaussian":
             return mean + tf.convert_to_tensor(self.visible_scales) * standard_normal(tf.shape(mean), seed, mean.dtype)
-        return tf.cast(tf.random.stateless_uniform(tf.shape(mean), seed, dtype=mean.dtype) < mean, mean.dtype)
+        return tf.cast(draws.uniform(tf.shape(mean), seed, dtype=mean.dtype) < mean, mean.dtype)
 
     def gibbs(
         self, v: Any, seeds: Any, *, blocks: Any = None, means: Any = None, conv: Any = None, noise: bool = True
@@ -277,7 +277,7 @@ class ConvolutionalRBM(keras.layers.Layer):
         Parameters
         ----------
         v : tensor [shape=(n, H, W, C)]
-        seeds : tensors of int [shape=(2, 2)]
+        seeds : tensors of int [shape=(2, 2)], or two of `draws.Share`
             One for the hidden and one for the visible units.
         blocks, means : tensors [shape=(p*q, ...)], optional
             Input and mean of the hidden units, if they are known already.
@@ -347,4 +347,4 @@ class ConvolutionalRBM(keras.layers.Layer):
     def call(self, v: Any) -> Any:
         """Return the mean field of the pooling units, (n, h, w, K): of binary units, P(on | v)."""
         blocks, conv = self.hidden_blocks(v)
-        return conv.pooled(self.family.pooled(blocks))
+        return conv.pooled(self.family.pooled(tf.cast(blocks, self.variable_dtype)))  # never sums in half precision

@@ -12,11 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from cepscope.errors import ParameterError
-from cepscope.models.backend import keras
+from cepscope.models import batches as batching
+from cepscope.models.backend import keras, tf
 from cepscope.models.batches import EpochBatches
 from cepscope.models.checkpoint import Checkpoint, Keeper, key_of, run_epochs
 from cepscope.models.checks import natural, not_negative, positive
 from cepscope.models.crbm import ConvolutionalRBM
+from cepscope.models.diagnostics import SOME
+from cepscope.models.parallel import scope_of, strategy_of
+from cepscope.models.sources import ArraySource, PatchSource, in_memory, pieces, some, source_of
 from cepscope.models.trainer import SMALLEST_SCALE, CRBMTrainer
 from cepscope.models.watch import Progress, RBMWatch, Row, replay
 
@@ -25,6 +29,8 @@ EPOCHS = 3
 FULL = 40  # batches: below it, epochs are added
 MOST = 10  # times the epochs, for tiny corpora
 BIAS_PATCHES, BIAS_STEPS, BIAS_RANGE = 64, 24, 30.0
+STARTING = 2048  # patches that offsets and first biases are measured on, of corpora that are not held in memory
+ROWS = 256  # patches that go through a layer at once
 
 
 def pretrain(
@@ -61,12 +67,15 @@ def pretrain(
     Each layer learns the pooled mean field of the one below it. The same seed gives the same weights, bit for bit, and
     so does a training that was killed and goes on from its checkpoint.
 
+    A network that was built in the scope of `training_strategy` is trained on all its devices, to the same weights up
+    to rounding. Of more patches than `batches.WINDOW` only so many are mixed and held in memory at a time.
+
     Parameters
     ----------
     model : keras.Model
         From `build_cdbn`.
-    data : Patches or array [shape=(n, n_mfcc, frames, 1)]
-        Of patches the train split is taken.
+    data : Patches, PatchSource or array [shape=(n, n_mfcc, frames, 1)]
+        Of patches the train split is taken. An array may be one that `numpy.load` maps from disk.
     epochs : int
         For each layer; 0 is 3, or more of a corpus that has fewer than 40 batches.
     batch_size : int
@@ -94,7 +103,8 @@ learn_scales
     seed : int
         Of order and draws.
     checkpoint : path, optional
-        A file that keeps the state of the training; if it is there, and of the same training, that goes on.
+        A file that keeps the state of the training; if it is there, and of the same training, that goes on. Of several
+        workers the first one writes it and all read it.
     callbacks : sequence of keras.callbacks.Callback
         What they keep for themselves is not in the checkpoint.
     progress : callable, optional
@@ -109,7 +119,7 @@ learn_scales
     Raises
     ------
     CepscopeError
-        If the training diverges: says in which layer and step, and why perhaps.
+        If the training diverges: says in which layer and step, and why perhaps. If another worker is lost.
     """
     natural(1, batch_size=batch_size, k=k)
     natural(epochs=epochs, patience=patience, likelihood_every=likelihood_every, seed=seed)
@@ -122,7 +132,7 @@ learn_scales
         raise ParameterError(f"`optimizer` must be a keras.optimizers.Optimizer. Received: {optimizer!r}")
     else:
         momentum = None
-    x, unseen = patches_of(data), _held_out(data, held_out)
+    source, unseen = patches_of(data), _held_out(data, held_out)
     if patience and unseen is None:
         raise ParameterError("`patience` watches the free-energy gap, which needs `held_out` patches.")
     rbms = [layer for layer in model.layers if isinstance(layer, ConvolutionalRBM)]
@@ -132,18 +142,11 @@ learn_scales
     _check_together(rbms, sparsity=sparsity, learn_scales=learn_scales, likelihood_every=likelihood_every)
     if sparsity_kind == "cross_entropy" and any(rbm.hidden != "binary" for rbm in rbms):
         raise ParameterError("The cross-entropy of activities needs binary hidden units; take sparsity_kind='bias'.")
-    shape = tuple(model.inputs[0].shape[1:])
-    for name, given in (("data", x), ("held_out", unseen)):
-        if given is not None and given.shape[1:] != shape:
-            raise ParameterError(
-                f"Patches of `{name}` must be (n, {', '.join(map(str, shape))}), as the model takes. "
-                f"Received: {given.shape}"
-            )
-        if given is not None and rbms[0].visible == "binary" and (given.min() < 0 or given.max() > 1):
-            raise ParameterError(
-                f"Binary visible units take patches in 0 to 1. Received: `{name}` from {given.min():.3g} to "
-                f'{given.max():.3g}. Rescale them, or take visible="gaussian".'
-            )
+    for name, given in (("data", source), ("held_out", unseen)):
+        if given is not None:
+            check_patches(name, given, model)
+            if rbms[0].visible == "binary":
+                _check_binary(name, given)
     training: dict[str, Any] = {
         "k": k,
         "persistent": persistent,
@@ -156,8 +159,8 @@ learn_scales
         "bias_rate": bias_rate,
         "learn_scales": learn_scales,
     }
-    key = ""
-    if checkpoint is not None:
+    key, strategy = "", strategy_of(model)
+    if checkpoint is not None or strategy is not None:
         started = [value for rbm in rbms for value in rbm.get_weights()]
         rest = {"biases": initial_biases, "center": center, "patience": patience, "epochs": epochs, "seed": seed}
         rest |= {"batch": batch_size, "optimizer": {**optimizer.get_config(), "name": type(optimizer).__name__}}
@@ -165,47 +168,97 @@ learn_scales
         rest |= {"layers": [{**rbm.get_config(), "name": ""} for rbm in rbms]}  # automatic names count up
         rest |= {"variables": [tuple(variable.shape) for variable in model.variables]}
         unlabelled = [] if unseen is None else [unseen]
-        key = key_of(x, *unlabelled, *started, **training, **rest)
-    kept = Checkpoint(None if checkpoint is None else Path(checkpoint), key)
+        key = key_of(source, *unlabelled, *started, **training, **rest)
+    kept = Checkpoint(None if checkpoint is None else Path(checkpoint), key, strategy)
     position = kept.position
     rows = position.rows
     replay(rows, progress)
     kept.show(model.variables)  # the layers that were trained, to feed those above
     if position.done:
         return rows
+    seen = Seen(source, unseen)
     for depth, rbm in enumerate(rbms):
-        own = {**training, "learn_scales": learn_scales and rbm.visible == "gaussian"}
-        trainer = CRBMTrainer(rbm, **own, seed=seed + depth)
-        batches = EpochBatches(x, batch_size=batch_size, seed=seed + depth, drop_remainder=True)
-        trainer.prepare((batches.batch_size, *x.shape[1:]))
         if depth >= position.part:
+            own = {**training, "learn_scales": learn_scales and rbm.visible == "gaussian"}
+            batches = EpochBatches(seen.source, batch_size=batch_size, seed=seed + depth, drop_remainder=True)
             rounds = epochs or enough(EPOCHS, len(batches))
             if not kept.arrays:
-                _start(rbm, x, depth, seed=seed + depth, sparsity=sparsity, biases=initial_biases, center=center)
-            trainer.compile(optimizer=type(optimizer).from_config(optimizer.get_config()))
+                _start(
+                    rbm, seen.whole(), depth, seed=seed + depth, sparsity=sparsity, biases=initial_biases, center=center
+                )
+            with scope_of(strategy):
+                trainer = CRBMTrainer(rbm, **own, below=seen.below, seed=seed + depth)
+                trainer.prepare((batches.batch_size, *seen.shape))
+                trainer.compile(optimizer=type(optimizer).from_config(optimizer.get_config()))
+                keeper = Keeper(kept, position, batches, trainer, learned=trainer.learned, more=model.variables)
             change = momentum if isinstance(momentum, tuple) else None
             watch = RBMWatch(
                 trainer,
                 rounds,
                 rows,
                 progress,
-                data=x,
-                held_out=unseen,
+                data=seen.source,
+                some=seen.some(SOME),
+                held_out=seen.unseen,
                 patience=patience,
                 momentum=change,
                 likelihood_every=likelihood_every,
             )
             if not watch.gap_grew():
-                keeper = Keeper(kept, position, batches, trainer, learned=trainer.learned, more=model.variables)
                 run_epochs(keeper, rounds, [watch, *callbacks])
             kept.arrays = {}
             position.part, position.epoch, position.step = depth + 1, 0, 0
         if depth + 1 < len(rbms):
-            x = trainer.predict(x, batch_size=256, verbose=0)
-            unseen = None if unseen is None else trainer.predict(unseen, batch_size=256, verbose=0)
+            seen.climb(rbm)
     position.done = True
     kept.save(position, model.variables)
     return rows
+
+
+class Seen:
+    """What a layer sees of the patches: those of one window are brought up to it, those of more with each batch.
+
+    Parameters
+    ----------
+    source : PatchSource
+    unseen : PatchSource, optional
+        Held out.
+    """
+
+    def __init__(self, source: PatchSource, unseen: PatchSource | None) -> None:
+        if len(source) <= batching.WINDOW and in_memory(source) is None:
+            source = ArraySource(source.read(np.arange(len(source))))
+        self.source, self.shape = source, tuple(source.shape)
+        self.below: list[ConvolutionalRBM] = []
+        self.unseen = None if unseen is None else unseen.read(np.arange(min(SOME, len(unseen))))
+
+    def whole(self) -> FloatArray:
+        """Return all patches as the layer sees them; of more than one window, many from all over."""
+        held = in_memory(self.source)
+        return held if held is not None and len(held) <= batching.WINDOW else self.some(STARTING)
+
+    def some(self, count: int) -> FloatArray:
+        """Return at most so many patches from all over, as the layer sees them."""
+        found = some(self.source, count)
+        for rbm in self.below:
+            found = represent(rbm, found)
+        return found
+
+    def climb(self, rbm: ConvolutionalRBM) -> None:
+        """Go on to the layer above."""
+        held = in_memory(self.source)
+        if held is not None and len(held) <= batching.WINDOW:
+            self.source = ArraySource(represent(rbm, held))
+        else:
+            self.below = [*self.below, rbm]
+        self.unseen = None if self.unseen is None else represent(rbm, self.unseen)
+        self.shape = tuple(rbm.compute_output_shape((None, *self.shape))[1:])
+
+
+def represent(rbm: ConvolutionalRBM, x: FloatArray) -> FloatArray:
+    """Return the pooled mean field of patches (n, height, width, channels)."""
+    run = tf.function(rbm, reduce_retracing=True)
+    return np.concatenate([np.asarray(run(x[begin : begin + ROWS])) for begin in range(0, len(x), ROWS)])
 
 
 def _start(rbm: Any, x: FloatArray, depth: int, *, seed: int, sparsity: float, biases: str, center: bool) -> None:
@@ -213,7 +266,7 @@ def _start(rbm: Any, x: FloatArray, depth: int, *, seed: int, sparsity: float, b
     mean = x.mean(axis=(0, 1, 2))
     if center:
         rbm.visible_offsets.assign(mean)
-    some = x[np.random.default_rng(seed).permutation(len(x))[:BIAS_PATCHES]]
+    few = x[np.random.default_rng(seed).permutation(len(x))[:BIAS_PATCHES]]
     if biases == "data":
         if rbm.visible == "gaussian":
             rbm.visible_biases.assign(mean)
@@ -227,10 +280,10 @@ def _start(rbm: Any, x: FloatArray, depth: int, *, seed: int, sparsity: float, b
         low, high = np.full(rbm.filters, -BIAS_RANGE), np.full(rbm.filters, BIAS_RANGE)
         for _ in range(BIAS_STEPS):  # activity grows with the bias, so halving the interval finds it
             rbm.hidden_biases.assign((low + high) / 2)
-            active = np.asarray(rbm.mean_hiddens(some)).mean(axis=(0, 1, 2)) > sparsity
+            active = np.asarray(rbm.mean_hiddens(few)).mean(axis=(0, 1, 2)) > sparsity
             high, low = np.where(active, (low + high) / 2, high), np.where(active, low, (low + high) / 2)
     if center and rbm.center_hidden:
-        rbm.hidden_offsets.assign(np.asarray(rbm.mean_hiddens(some)).mean(axis=(0, 1, 2)))
+        rbm.hidden_offsets.assign(np.asarray(rbm.mean_hiddens(few)).mean(axis=(0, 1, 2)))
 
 
 def _optimizer(learning_rate: Any, momentum: float | tuple[float, float, int] | None) -> Any:
@@ -272,18 +325,35 @@ def _check_together(
             )
 
 
-def patches_of(data: Any) -> FloatArray:
-    """Return the patches to train on (n, n_mfcc, frames, 1): the train split of `Patches`, or an array as it is."""
-    x = data.train.x if hasattr(data, "train") else np.asarray(data, np.float32)
-    if x.ndim != 4 or not len(x):
-        raise ParameterError(f"Patches must be (n, n_mfcc, frames, 1), n at least 1. Received: {x.shape}")
-    return np.asarray(x, np.float32)
+def patches_of(data: Any) -> PatchSource:
+    """Return the patches to train on (n, n_mfcc, frames, 1): the train split of `Patches`, a source, or an array."""
+    return source_of(data.train.x if hasattr(data, "train") else data)
 
 
-def _held_out(data: Any, held_out: npt.ArrayLike | None) -> FloatArray | None:
+def _held_out(data: Any, held_out: Any) -> PatchSource | None:
     if held_out is None:
-        return data.test.x if hasattr(data, "test") and len(data.test.x) else None
-    return patches_of(held_out)
+        return source_of(data.test.x) if hasattr(data, "test") and len(data.test.x) else None
+    return source_of(held_out)
+
+
+def check_patches(name: str, source: PatchSource, model: Any) -> None:
+    """Refuse patches that the model does not take."""
+    shape = tuple(model.inputs[0].shape[1:])
+    if tuple(source.shape) != shape:
+        raise ParameterError(
+            f"Patches of `{name}` must be (n, {', '.join(map(str, shape))}), as the model takes. "
+            f"Received: {(len(source), *source.shape)}"
+        )
+
+
+def _check_binary(name: str, source: PatchSource) -> None:
+    ends = np.array([(piece.min(), piece.max()) for piece in pieces(source)])
+    low, high = ends[:, 0].min(), ends[:, 1].max()
+    if low < 0 or high > 1:
+        raise ParameterError(
+            f"Binary visible units take patches in 0 to 1. Received: `{name}` from {low:.3g} to "
+            f'{high:.3g}. Rescale them, or take visible="gaussian".'
+        )
 
 
 def enough(epochs: int, batches: int) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from cepscope.models import draws
 from cepscope.models.backend import tf
 
 SAFE = 1e30  # sums of exponentials up to here are far from overflow, and their inverse from underflow
@@ -91,7 +92,7 @@ def sample_steps(blocks: Any, means: Any, seed: Any) -> Any:  # noqa: ARG001  th
         Inputs.
     means : tensor [shape=(p*q, ...)]
         As `means` gives them; what is missing to 1 is "all off".
-    seed : tensor of int [shape=(2,)]
+    seed : tensor of int [shape=(2,)] or draws.Share
         Of a stateless generator.
 
     Returns
@@ -103,7 +104,7 @@ def sample_steps(blocks: Any, means: Any, seed: Any) -> Any:  # noqa: ARG001  th
     units = tf.unstack(means)
     # cumulative probabilities end at 1 up to rounding; numbers above that rounding keep their excess below 1
     least = 4.0 * len(units) * float(np.finfo(means.dtype.as_numpy_dtype).eps)
-    excess = -tf.random.stateless_uniform(tf.shape(units[0]), seed, minval=least, maxval=1.0, dtype=means.dtype)
+    excess = -draws.uniform(tf.shape(units[0]), seed, minval=least, maxval=1.0, dtype=means.dtype)
     over = []  # cumulative probability less the uniform number
     for unit in units:
         excess = excess + unit

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from cepscope.models import draws
 from cepscope.models.backend import tf
 
 SMALL, TERMS = 0.03, 8
@@ -58,7 +59,7 @@ def sample(blocks: Any, means: Any, seed: Any) -> Any:  # noqa: ARG001  as in `p
     """Draw the sum of a unit's binary units, in the shape of `blocks`."""
     sure = tf.maximum(tf.floor(blocks) - OPEN, 0.0)  # that many are on
     total = sure
-    for i, own in enumerate(tf.unstack(tf.random.experimental.stateless_split(seed, 2 * OPEN)), start=1):
+    for i, own in enumerate(draws.split(seed, 2 * OPEN), start=1):
         p = tf.sigmoid(blocks - sure - (i - 0.5))
-        total += tf.cast(tf.random.stateless_uniform(tf.shape(blocks), own, dtype=blocks.dtype) < p, blocks.dtype)
+        total += tf.cast(draws.uniform(tf.shape(blocks), own, dtype=blocks.dtype) < p, blocks.dtype)
     return total

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cepscope.atomic import atomic_path
+from cepscope.models.parallel import on_one_device
 
 METADATA, CONFIG = "metadata.json", "config.json"
 SHARED = re.compile(r'("shared_object_id": )(\d+)')
@@ -29,6 +30,7 @@ def save_model(model: Any, path: str | Path) -> None:
     DataError
         If `path` can't be written.
     """
+    model = on_one_device(model)
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None and not optimizer.built:
         optimizer.build(model.trainable_variables)  # Keras can't load one that was never used

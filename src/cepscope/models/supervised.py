@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,15 @@ from cepscope.models.backend import keras
 from cepscope.models.batches import EpochBatches
 from cepscope.models.checkpoint import Checkpoint, Keeper, key_of, run_epochs
 from cepscope.models.checks import natural, positive, share
-from cepscope.models.greedy import enough, patches_of
+from cepscope.models.greedy import check_patches, enough, patches_of
+from cepscope.models.learner import Learner, half_precision
+from cepscope.models.parallel import scope_of, strategy_of
+from cepscope.models.sources import PatchSource, source_of
 from cepscope.models.watch import Progress, Row, Watch, replay
 
 FloatArray = npt.NDArray[np.float32]
 EPOCHS = 40
+SHOWN = 32  # patches of a batch that is only watched
 
 
 def fit_classifier(
@@ -33,6 +38,7 @@ def fit_classifier(
     label_smoothing: float = 0.1,
     shift: int = 8,
     frozen: Sequence[str] = (),
+    mixed_precision: bool = False,
     seed: int = 0,
     checkpoint: str | Path | None = None,
     callbacks: Sequence[Any] = (),
@@ -43,16 +49,21 @@ def fit_classifier(
     The same seed gives the same weights, bit for bit, and so does a training that was killed and goes on from its
     checkpoint.
 
+    A network that was built in the scope of `training_strategy` is trained on all its devices, to the same weights up
+    to rounding: dropout too has the noise that one device would have, other layers' noise has not. Of more patches than
+    `batches.WINDOW` only so many are mixed and held in memory at a time.
+
     The model is left compiled for whole-number classes, so that ``model.evaluate(x, y)`` and ``model.fit(x, y)`` work.
 
     Parameters
     ----------
     model : keras.Model
         With class probabilities as output.
-    data : Patches or array [shape=(n, n_mfcc, frames, 1)]
-        Of patches the train split is taken, and its labels, and the test split for validation.
+    data : Patches, PatchSource or array [shape=(n, n_mfcc, frames, 1)]
+        Of patches the train split is taken, and its labels, and the test split for validation. An array may be one that
+        `numpy.load` maps from disk.
     y : array [shape=(n,)], optional
-        Classes, if `data` is an array.
+        Classes, if `data` does not have them.
     validation : (x, y), optional
         Only watched: nothing is chosen by it.
     epochs : int
@@ -66,6 +77,9 @@ def fit_classifier(
         Patches are moved in time by up to this many frames.
     frozen : sequence of str
         Layers that keep their weights, as ``("crbm1", "crbm2")``.
+    mixed_precision : bool
+        Compute in half precision, float16 on GPUs and bfloat16 on CPUs; weights stay float32, and so do the last layer
+        and the loss.
     seed : int
         Of order and shifts.
     checkpoint : path, optional
@@ -84,66 +98,63 @@ def fit_classifier(
     natural(1, batch_size=batch_size)
     positive(learning_rate=learning_rate)
     share(label_smoothing=label_smoothing)
-    x = patches_of(data)
+    source = patches_of(data)
     if y is None:
-        if not hasattr(data, "train"):
-            raise ParameterError("An array of patches needs its classes `y`. Received: y=None")
-        y = data.train.y
-        if validation is None and len(data.test.y):
+        y = data.train.y if hasattr(data, "train") else source.y
+        if y is None:
+            raise ParameterError("Patches need their classes `y`, which an array does not bring. Received: y=None")
+        if validation is None and hasattr(data, "test") and len(data.test.y):
             validation = (data.test.x, data.test.y)
-    classes, shape = int(model.output_shape[-1]), tuple(model.inputs[0].shape[1:])
-    for name, given in {"data": (x, y), "validation": validation}.items():
+    classes, held_out = int(model.output_shape[-1]), None if validation is None else source_of(validation[0])
+    for name, given, own in (("data", source, y), ("validation", held_out, validation and validation[1])):
         if given is not None:
-            if np.shape(given[0])[1:] != shape:
-                raise ParameterError(
-                    f"Patches of `{name}` must be (n, {', '.join(map(str, shape))}), as the model takes. "
-                    f"Received: {np.shape(given[0])}"
-                )
-            _classes_fit(given[0], given[1], classes)
+            check_patches(name, given, model)
+            _classes_fit(given, own, classes)
     names = [layer.name for layer in model.layers]
     if unknown := [name for name in frozen if name not in names]:
         raise ParameterError(f"`frozen` must name layers of the model: {', '.join(names)}. Received: {unknown[0]!r}")
     targets = _smooth(y, classes, label_smoothing)
-    batches = EpochBatches(x, targets, batch_size=batch_size, seed=seed, shift=shift)
+    batches = EpochBatches(source, targets, batch_size=batch_size, seed=seed, shift=shift)
     epochs = epochs or enough(EPOCHS, len(batches))
-    key = ""
-    if checkpoint is not None:
+    key, strategy = "", strategy_of(model)
+    if checkpoint is not None or strategy is not None:
         settings = {"epochs": epochs, "rate": learning_rate, "batch": batch_size, "shift": shift, "seed": seed}
-        key = key_of(x, targets, *model.get_weights(), **settings, frozen=list(frozen), config=model.get_config())
-    kept = Checkpoint(None if checkpoint is None else Path(checkpoint), key)
+        settings |= {"mixed_precision": mixed_precision}
+        key = key_of(source, targets, *model.get_weights(), **settings, frozen=list(frozen), config=model.get_config())
+    kept = Checkpoint(None if checkpoint is None else Path(checkpoint), key, strategy)
     free = [layer for layer in model.layers if layer.name in frozen and layer.trainable]
     for layer in free:
         layer.trainable = False
     try:
-        schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(batches))
-        model.compile(
-            optimizer=keras.optimizers.Adam(schedule),
-            loss="categorical_crossentropy",
-            metrics=["accuracy"],
-            jit_compile=False,
-        )
-        held_out = None if validation is None else (validation[0], _smooth(validation[1], classes, 0.0))
-        if kept.arrays:
-            model.evaluate(x[:1], targets[:1], verbose=0)  # makes the running means, whose state is restored
-        replay(kept.position.rows, progress)
-        watch = Watch("fine-tuning", "classifier", epochs, kept.position.rows, progress)
-        keeper = Keeper(kept, kept.position, batches, model, learned=model.trainable_variables)
-        kept.show(keeper.variables())  # if no epoch is left
-        run_epochs(keeper, epochs, [watch, *callbacks], validation_data=held_out)
+        with half_precision(model) if mixed_precision else nullcontext(1.0) as scale:
+            with scope_of(strategy):
+                learner = Learner(model, scale=scale)
+                schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(batches))
+                learner.compile(optimizer=keras.optimizers.Adam(schedule), jit_compile=False)
+                keeper = Keeper(kept, kept.position, batches, learner, learned=learner.trainable_variables)
+            shown = None
+            if validation is not None and held_out is not None:
+                right = _smooth(validation[1], classes, 0.0)
+                shown = EpochBatches(held_out, right, batch_size=SHOWN, seed=None)
+            replay(kept.position.rows, progress)
+            watch = Watch("fine-tuning", "classifier", epochs, kept.position.rows, progress)
+            kept.show(keeper.variables())  # if no epoch is left
+            run_epochs(keeper, epochs, [watch, *callbacks], validation=shown)
     finally:
         for layer in free:
             layer.trainable = True
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    with scope_of(strategy):
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     return kept.position.rows
 
 
-def _classes_fit(x: npt.ArrayLike, y: npt.ArrayLike, classes: int) -> None:
+def _classes_fit(x: PatchSource, y: Any, classes: int) -> None:
     y = np.asarray(y)
-    fits = y.shape == np.shape(x)[:1] and y.size and np.issubdtype(y.dtype, np.integer)
+    fits = y.shape == (len(x),) and y.size and np.issubdtype(y.dtype, np.integer)
     if not fits or y.min() < 0 or y.max() >= classes:
         span = f"{y.min()} to {y.max()}" if y.size else "none"
         raise ParameterError(
-            f"Each of the {len(np.asarray(x))} patches needs a class, a whole number from 0 to {classes - 1}. "
+            f"Each of the {len(x)} patches needs a class, a whole number from 0 to {classes - 1}. "
             f"Received: {y.dtype} of shape {y.shape}, values {span}"
         )
 

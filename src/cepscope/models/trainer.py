@@ -20,6 +20,8 @@ from cepscope.errors import NotFittedError, ParameterError
 from cepscope.models.backend import keras, tf
 from cepscope.models.checks import natural, not_negative
 from cepscope.models.crbm import ConvolutionalRBM
+from cepscope.models.draws import Share
+from cepscope.models.parallel import SharedFit, first_alone, place, replicas, summed
 
 SPARSITY = ("bias", "cross_entropy")
 UNITS_A_PART = 900_000  # hidden units worked on at once: tensors that stay in the cache
@@ -29,10 +31,12 @@ FAST_DECAY, ACTIVITY_DECAY = 0.95, 0.9  # Tieleman and Hinton 2009, section 4; N
 SMALLEST_SCALE, LARGEST_SCALE = 0.01, 2.0  # bounds of learned scales, for data of at most about unit variance
 
 
-class CRBMTrainer(keras.Model):  # type: ignore[misc]
+class CRBMTrainer(SharedFit, keras.Model):  # type: ignore[misc]
     """Train one convolutional RBM; holds what only training needs: the chains and the position of the generator.
 
     `prepare` comes first, and all batches must be of the size that it was told; the RBM is what is saved, not this.
+    Made in the scope of a `tf.distribute` strategy, it takes equal parts of each batch on all devices and does what one
+    device would do, up to rounding: draws belong to places in the whole batch.
 
     Parameters
     ----------
@@ -57,6 +61,8 @@ class CRBMTrainer(keras.Model):  # type: ignore[misc]
         Factor of the hidden biases' gradient, to let them learn at another rate.
     learn_scales : bool
         Learn the standard deviations of Gaussian visible units too, from .01 to 2.
+    below : sequence of ConvolutionalRBM
+        Layers that batches go through first.
     seed : int
         Of every draw.
     """
@@ -75,6 +81,7 @@ class CRBMTrainer(keras.Model):  # type: ignore[misc]
         weight_decay: float = 1e-4,
         bias_rate: float = 1.0,
         learn_scales: bool = False,
+        below: Sequence[ConvolutionalRBM] = (),
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -92,11 +99,18 @@ class CRBMTrainer(keras.Model):  # type: ignore[misc]
         self.fast_learning_rate, self.visible_noise = fast_learning_rate, visible_noise
         self.sparsity, self.sparsity_cost, self.sparsity_kind = sparsity, sparsity_cost, sparsity_kind
         self.weight_decay, self.bias_rate, self.learn_scales = weight_decay, bias_rate, learn_scales
+        self._below = tuple(below)
         self._averages = Averages(("reconstruction_error", "hidden_activity", "update_norm"))
 
     def prepare(self, batch_shape: tuple[int, ...]) -> None:
-        """Create the chains and the counters for batches of that shape (n, height, width, channels)."""
+        """Create the chains and the counters for whole batches of that shape (n, height, width, channels)."""
         rbm, self.batch_shape = self.rbm, batch_shape
+        devices = self.distribute_strategy.num_replicas_in_sync
+        if batch_shape[0] % devices:
+            raise ParameterError(
+                f"A batch must have equal parts for all {devices} devices. Received: batches of {batch_shape[0]} "
+                f"patches; set the batch size to a multiple of {devices} that the corpus fills"
+            )
         if not rbm.built:
             rbm.build((None, *batch_shape[1:]))
 
@@ -115,7 +129,8 @@ class CRBMTrainer(keras.Model):  # type: ignore[misc]
 
     def compile(self, optimizer: Any, **settings: Any) -> None:
         """Set the optimizer; without XLA, which loses on CPUs, and several steps a call, unless told otherwise."""
-        super().compile(optimizer=optimizer, **{"jit_compile": False, "steps_per_execution": STEPS, **settings})
+        steps = STEPS if self.distribute_strategy.num_replicas_in_sync == 1 else 1
+        super().compile(optimizer=optimizer, **{"jit_compile": False, "steps_per_execution": steps, **settings})
 
     @property
     def learned(self) -> list[Any]:
@@ -135,13 +150,15 @@ class CRBMTrainer(keras.Model):  # type: ignore[misc]
     def train_step(self, data: Any) -> dict[str, Any]:
         """Take one step of contrastive divergence on a batch (n, height, width, channels)."""
         v, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        for layer in self._below:
+            v = layer(v)
         gradients, error, activity = self.gradients(v)
         finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
         bad = tf.convert_to_tensor(self.bad_step)
         step = tf.cast(self.optimizer.iterations, tf.int64)
         self.bad_step.assign(tf.where((bad < 0) & ~finite, step, bad))
         before = tf.identity(tf.convert_to_tensor(self.rbm.kernel))
-        self.optimizer.apply(gradients, self.learned)
+        self.optimizer.apply(first_alone(gradients), self.learned)
         if self.learn_scales:
             self.rbm.visible_scales.assign(tf.clip_by_value(self.rbm.visible_scales, SMALLEST_SCALE, LARGEST_SCALE))
         update = tf.norm(tf.convert_to_tensor(self.rbm.kernel) - before)
@@ -170,31 +187,37 @@ class CRBMTrainer(keras.Model):  # type: ignore[misc]
         rbm = self.rbm
         if not self.built:
             raise NotFittedError("Call `prepare` with the shape of the batches before the first step.")
+        devices = replicas()
+        shape = (self.batch_shape[0] // devices, *self.batch_shape[1:])  # of our share
         v = tf.cast(v, rbm.compute_dtype)
-        if v.shape.is_fully_defined() and tuple(v.shape) != tuple(self.batch_shape):
-            raise ParameterError(f"Batches must be {tuple(self.batch_shape)}, as prepared. Received: {tuple(v.shape)}")
-        v = tf.ensure_shape(v, self.batch_shape)
+        if v.shape.is_fully_defined() and tuple(v.shape) != shape:
+            raise ParameterError(f"Batches must be {shape}, as prepared. Received: {tuple(v.shape)}")
+        v = tf.ensure_shape(v, shape)
         conv = rbm.convolution(v.shape)
         chain_conv = conv
         if self.fast_learning_rate:
             chain_conv = rbm.convolution(v.shape, kernel=rbm.kernel + self.fast_kernel)
         height, width = rbm.map_shape(v.shape)
         places = float(height * width)
-        parts = _parts(v.shape[0], height * width * rbm.filters)
-        pieces = tf.split(v, parts)
-        starts = tf.split(tf.convert_to_tensor(self.chains), parts) if self.persistent else [None] * parts
-        seeds = self._seeds(2 * self.k * parts)
+        seeds = self._seeds(height * width * rbm.filters, conv.clips)
+        pieces = tf.split(v, len(seeds))
+        starts = tf.split(self._own_chains(shape[0]), len(seeds)) if self.persistent else [None] * len(seeds)
         sums, ends = zip(
             *[
-                self._sums(piece, start, conv, chain_conv, seeds[2 * self.k * i : 2 * self.k * (i + 1)])
-                for i, (piece, start) in enumerate(zip(pieces, starts, strict=True))
+                self._sums(piece, start, conv, chain_conv, own)
+                for piece, start, own in zip(pieces, starts, seeds, strict=True)
             ],
             strict=True,
         )
+        n = tf.cast(tf.shape(v)[0] * devices, v.dtype)
+        names = list(sums[0])
+        found = [tf.add_n([part[name] for part in sums]) for name in names]
         if self.persistent:
-            self.chains.assign(tf.concat(ends, axis=0))
-        n = tf.cast(tf.shape(v)[0], v.dtype)
-        total = {name: tf.add_n([part[name] for part in sums]) / (n * places) for name in sums[0]}
+            found.append(self._placed(tf.concat(ends, axis=0)))
+        found = summed(found)
+        if self.persistent:
+            self.chains.assign(found.pop())
+        total = {name: value / (n * places) for name, value in zip(names, found, strict=True)}
         kernel = total["kernel"] + self.weight_decay * tf.convert_to_tensor(rbm.kernel)
         hidden = total["hidden"]
         activity = total["activity"]  # (K,)
@@ -209,11 +232,41 @@ class CRBMTrainer(keras.Model):  # type: ignore[misc]
         error = total["error"] * places / float(np.prod(seen[1:]))
         return gradients, error, tf.reduce_mean(activity)
 
-    def _seeds(self, count: int) -> list[Any]:
-        """Draw new seeds, addressed by (seed, how many were drawn before)."""
+    def _own_chains(self, count: int) -> Any:
+        """Return our share of the chains, of which every device holds all."""
+        chains = tf.convert_to_tensor(self.chains)
+        return chains if replicas() == 1 else tf.slice(chains, [place() * count, 0, 0, 0], [count, -1, -1, -1])
+
+    def _placed(self, own: Any) -> Any:
+        """Return our chains at their place among zeros, so that the sum over devices has all."""
+        if replicas() == 1:
+            return own
+        before = tf.cast(place(), tf.int32) * own.shape[0]
+        padded = tf.pad(own, [[before, self.batch_shape[0] - own.shape[0] - before], [0, 0], [0, 0], [0, 0]])
+        return tf.ensure_shape(padded, self.batch_shape)
+
+    def _seeds(self, units: int, axis: int) -> list[list[Any]]:
+        """Draw new seeds for each piece of our share of a batch, two a Gibbs step: hidden and visible units.
+
+        They are addressed by (seed, how many were drawn before), each for one part of the whole batch. `units` are
+        those of a clip; `axis` is that of clips among hidden units.
+        """
+        devices, whole = replicas(), self.batch_shape[0]
+        own = whole // devices
+        parts = _parts(whole, units)
+        rows = whole // parts
+        size = math.gcd(rows, own)  # of a piece, which lies within one part
         first = tf.convert_to_tensor(self.draws)
-        self.draws.assign_add(count)
-        return [tf.stack([tf.cast(self.seed, tf.int64), first + i]) for i in range(count)]
+        self.draws.assign_add(2 * self.k * parts)
+        seeds = []
+        for begin in range(0, own, size):
+            at = begin if devices == 1 else place() * own + begin
+            part, offset = at // rows, at % rows
+            pairs = [tf.stack([tf.cast(self.seed, tf.int64), first + 2 * self.k * part + i]) for i in range(2 * self.k)]
+            if size < rows:
+                pairs = [Share(pair, rows, offset, -4 if i % 2 else axis) for i, pair in enumerate(pairs)]
+            seeds.append(pairs)
+        return seeds
 
     def _sums(
         self, v: Any, chains: Any, conv: Any, chain_conv: Any, seeds: Sequence[Any]
@@ -282,7 +335,10 @@ class CRBMTrainer(keras.Model):  # type: ignore[misc]
         average = ACTIVITY_DECAY * self.activity + (1 - ACTIVITY_DECAY) * activity
         self.activity.assign(average)
         excess = self.sparsity_cost * (average - self.sparsity)  # derivative of the cross-entropy by a unit's input
-        columns = self.rbm.columns(tf.reduce_mean(v, axis=0, keepdims=True), conv)
+        mean = tf.reduce_mean(v, axis=0, keepdims=True)
+        if replicas() > 1:
+            mean = summed([mean])[0] / replicas()
+        columns = self.rbm.columns(mean, conv)
         ones = conv.from_map(tf.ones((1, *conv.map, self.rbm.filters), v.dtype))
         return kernel + excess * conv.correlate(columns, ones)[0] / float(np.prod(conv.map)), hidden + excess
 
@@ -298,11 +354,14 @@ class Averages(keras.metrics.Metric):  # type: ignore[misc]
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(name="averages")
         self.names = tuple(names)
-        self.total = self.add_variable((len(self.names) + 1,), initializer="zeros", name="total")
+        self.total = self.add_variable(
+            (len(self.names) + 1,), initializer="zeros", aggregation="only_first_replica", name="total"
+        )
 
-    def update_state(self, values: Any) -> None:
-        """Add one number each (len(names),)."""
-        self.total.assign_add(tf.concat([tf.cast(values, self.total.dtype), [1.0]], axis=0))
+    def update_state(self, values: Any, weight: Any = 1.0) -> None:
+        """Add one number each (len(names),), the same on all devices."""
+        weight = tf.cast(weight, self.total.dtype)
+        self.total.assign_add(tf.concat([tf.cast(values, self.total.dtype) * weight, [weight]], axis=0))
 
     def result(self) -> dict[str, Any]:
         """Return name to mean."""

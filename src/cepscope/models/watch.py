@@ -13,6 +13,8 @@ from cepscope.errors import CepscopeError
 from cepscope.models.ais import base_rates, log_likelihood, log_partition
 from cepscope.models.backend import keras, tf
 from cepscope.models.diagnostics import SOME, layer_diagnostics
+from cepscope.models.parallel import chief_says
+from cepscope.models.sources import PatchSource, pieces
 
 Row = dict[str, Any]
 Progress = Callable[[str, int, int, Row], None]  # layer or "classifier", epoch, epochs, the epoch's row
@@ -81,8 +83,10 @@ class RBMWatch(Watch):
     ----------
     epochs, rows, progress
         As in `Watch`.
-    data : array [shape=(n, height, width, channels)]
+    data : PatchSource
         Trained on.
+    some : array [shape=(k, height, width, channels)]
+        Some of it, as the layer sees it.
     held_out : array [shape=(m, height, width, channels)], optional
         Of the same layer.
     patience : int
@@ -100,7 +104,8 @@ class RBMWatch(Watch):
         rows: list[Row],
         progress: Progress | None,
         *,
-        data: FloatArray,
+        data: PatchSource,
+        some: FloatArray,
         held_out: FloatArray | None = None,
         patience: int = 0,
         momentum: tuple[float, float, int] | None = None,
@@ -109,8 +114,7 @@ class RBMWatch(Watch):
         super().__init__("pretraining", trainer.rbm.name, epochs, rows, progress)
         self.rbm, self.data, self.held_out = trainer.rbm, data, held_out
         self.patience, self.momentum, self.likelihood_every = patience, momentum, likelihood_every
-        some = np.linspace(0, len(data) - 1, min(SOME, len(data))).astype(int)
-        self.some = data[some]
+        self.some = some
         self.good: list[Any] = []
         self.looked = 0
 
@@ -139,11 +143,11 @@ class RBMWatch(Watch):
         self._check()
         error = float((logs or {}).get("reconstruction_error", 0.0))
         # of patches that hardly vary, what the units' own noise causes is no divergence
-        noise = float(np.max(self.rbm.visible_scales)) ** 2 if self.rbm.visible == "gaussian" else 0.25
+        noise = float(np.max(self.rbm.visible_scales.numpy())) ** 2 if self.rbm.visible == "gaussian" else 0.25
         if error > RUNAWAY * max(float(self.some.var()), 1e-2 * noise):
             self.diverged(f"in epoch {epoch + 1}: its reconstruction error is {error:.3g}")
         super().on_epoch_end(epoch, logs)
-        if self.gap_grew():
+        if self.patience and chief_says(self.model.distribute_strategy, self.gap_grew()):
             self.model.stop_training = True
 
     def measure(self, logs: Row) -> Row:
@@ -165,7 +169,7 @@ class RBMWatch(Watch):
         return len(gaps) > self.patience and min(gaps[-self.patience :]) > min(gaps)
 
     def _check(self) -> None:
-        step = int(self.model.bad_step)
+        step = int(self.model.bad_step.numpy())
         if step >= 0:
             self.diverged(f"at step {step + 1}: a gradient is not finite")
 
@@ -173,7 +177,7 @@ class RBMWatch(Watch):
         """Give back the last good weights and raise the error that says so."""
         grown = float(tf.norm(tf.convert_to_tensor(self.rbm.kernel))) / max(float(np.linalg.norm(self.good[0])), 1e-12)
         self.rbm.set_weights(self.good)
-        largest = float(np.abs(self.data).max())
+        largest = float(np.max([np.abs(piece).max() for piece in pieces(self.data)]))
         if not math.isfinite(largest):
             cause = "the patches hold numbers that are not finite"
         elif largest > UNSCALED and self.rbm.visible == "gaussian":

@@ -14,10 +14,12 @@ from typing import Any
 from cepscope.atomic import sha256, write_text
 from cepscope.config import RunConfig, load_config, to_toml
 from cepscope.errors import CorruptArtifactError, NotFittedError, ParameterError
+from cepscope.models.cluster import this_worker
 from cepscope.pipeline import by_unit, stages
 from cepscope.pipeline.foreign import outside_sums, settle
 from cepscope.pipeline.ledger import SETTINGS, Ledger, code_version, fingerprint, run_folder
 from cepscope.pipeline.stages import Context, Progress
+from cepscope.pipeline.together import meet, take_part, tell, worker_of
 from cepscope.workers import Share, Workers
 
 
@@ -100,6 +102,8 @@ def run_stages(
 ) -> list[Outcome]:
     """Run every stage, or one, in a run's folder.
 
+    Under TF_CONFIG the first worker does; the others train with it, write nothing and get no outcomes.
+
     Parameters
     ----------
     folder : path
@@ -140,19 +144,19 @@ def run_stages(
     if share and only not in IN_PIECES:
         raise ParameterError(f"Shares are of one stage: {', '.join(IN_PIECES)}. Received: {only or 'all stages'}")
     folder = Path(folder).resolve()
-    outcomes = []
+    outcomes: list[Outcome] = []
+    given = {"progress": progress, "say": say, "epoch": epoch, "workers": workers, "share": share}
+    hooks: dict[str, Any] = {name: hook for name, hook in given.items() if hook}
+    worker = worker_of(only)
+    if not worker.is_chief:
+        context = Context(folder, config, Ledger(folder), **hooks)
+        meet(worker, context)
+        take_part(worker, context)
+        return outcomes
     with run_folder(folder, shared=share is not None):
         ledger = Ledger(folder)
-        context = Context(folder, config, ledger)
-        if progress:
-            context.progress = progress
-        if say:
-            context.say = say
-        if epoch:
-            context.epoch = epoch
-        if workers:
-            context.workers = workers
-        context.share = share
+        context = Context(folder, config, ledger, **hooks)
+        meet(worker, context)
         if config.model.file and only in (None, "extract", "train"):
             context.config, lines = settle(config, stages.corpus_rate(context.corpus))
             for line in lines:
@@ -227,7 +231,10 @@ def _run_stage(stage: Stage, context: Context, starting: Callable[[str], None] |
         inputs |= outside_sums(config.model)
     code = code_version(*stage.rooms)
     key = fingerprint(stage=stage.name, settings=own, seed=config.seed, inputs=inputs, code=code)
-    if ledger.is_current(stage.name, key):
+    current = ledger.is_current(stage.name, key)
+    if stage.name == "train":
+        tell(this_worker(), not current and not config.model.file)
+    if current:
         return Outcome(stage.name, skipped=True, seconds=0.0)
     context.key = key
     if context.share:

@@ -169,10 +169,14 @@ def run_train(context: Context) -> list[Path]:
     if context.config.model.file:
         return run_import(context)
     from cepscope.models import build_cdbn, fit_classifier, model_filters, pretrain, save_model
+    from cepscope.models.cluster import this_worker
+    from cepscope.models.parallel import scope_of, training_strategy
     from cepscope.models.snapshots import PRETRAINED, UNTRAINED, Snapshots
 
     config, patches, folder = context.config, context.patches, context.folder / "model"
-    model = build_cdbn(patches.input_shape, patches.classes, **config.model.network(), seed=config.seed)
+    strategy, writes = training_strategy(), this_worker().is_chief
+    with scope_of(strategy):
+        model = build_cdbn(patches.input_shape, patches.classes, **config.model.network(), seed=config.seed)
     settings = config.train
     rows: list[dict[str, Any]] = []
 
@@ -180,9 +184,8 @@ def run_train(context: Context) -> list[Path]:
         context.progress(f"train: {layer}", epoch, epochs)
         context.epoch(row)
 
-    folder.mkdir(parents=True, exist_ok=True)
     kept = folder / "checkpoints"  # of a training that is killed; it goes on from there
-    taken = Snapshots(model, folder / SNAPSHOTS) if settings.snapshots else None
+    taken = Snapshots(model, folder / SNAPSHOTS) if settings.snapshots and writes else None
     if taken:
         taken.keep(UNTRAINED)
     both: dict[str, Any] = {"batch_size": settings.batch_size, "seed": config.seed, "progress": report}
@@ -208,10 +211,14 @@ def run_train(context: Context) -> list[Path]:
         label_smoothing=settings.label_smoothing,
         shift=settings.shift,
         frozen=settings.frozen,
-        checkpoint=kept / ("fine-tuning-with-snapshots.npz" if taken else "fine-tuning.npz"),  # one has all of them
+        mixed_precision=settings.mixed_precision,
+        # one of a training with snapshots has all of them
+        checkpoint=kept / ("fine-tuning-with-snapshots.npz" if settings.snapshots else "fine-tuning.npz"),
         callbacks=[taken.callback()] if taken else (),
         **both,
     )
+    if not writes:
+        return []
     rows += tuned
     paths = [folder / name for name in ("model.keras", "history.csv", "filters.npz")]
     save_model(model, paths[0])
@@ -222,7 +229,8 @@ def run_train(context: Context) -> list[Path]:
         paths += taken.finish(len(tuned))
     else:
         shutil.rmtree(folder / SNAPSHOTS, ignore_errors=True)
-    context.__dict__["model"] = model
+    if strategy is None:  # one that belongs to several devices is read back as one that does not
+        context.__dict__["model"] = model
     return paths
 
 
