@@ -24,6 +24,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores: threads of
         os.environ.setdefault(name, "1")
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT))  # processes that tests start find the functions of tests
 # few tests that take long: they go first, so that no process is left with one of them while the others are done
 LONG = (
     *("test_pipeline.py", "test_engine.py", "test_options.py", "test_notebooks.py", "test_inversion.py"),
@@ -126,15 +127,7 @@ def cepscope(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: py
 
 
 @pytest.fixture(scope="session")
-def found_by_processes() -> Iterator[None]:
-    """Let the processes that a test starts find the functions of tests."""
-    sys.path.append(str(ROOT))
-    yield
-    sys.path.remove(str(ROOT))
-
-
-@pytest.fixture(scope="session")
-def cluster(found_by_processes: None) -> Iterator[Any]:
+def cluster() -> Iterator[Any]:
     """A Dask scheduler on loopback with two workers of one thread, as `dask scheduler` and `dask worker` start them."""
     distributed = pytest.importorskip("distributed", reason="Dask is not installed")
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as found:

@@ -12,8 +12,6 @@ import pytest
 from cepscope.errors import CepscopeError, DataError, ParameterError
 from cepscope.workers import Share, Workers
 
-pytestmark = pytest.mark.usefixtures("found_by_processes")
-
 
 def square(number: int) -> int:
     return number**2

@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cepscope.corpora import Corpus, load_corpus
+from cepscope.corpora.checksum import corpus_checksum
 from cepscope.errors import CepscopeWarning, DataError, ParameterError
+from cepscope.workers import Workers
 
 Maker = Callable[..., Path]
 
@@ -182,3 +185,19 @@ def test_parameters() -> None:
 def test_unknown_side(digits: Corpus) -> None:
     with pytest.raises(ParameterError, match="Received: 'dev'"):
         digits.split("dev")  # type: ignore[arg-type]
+
+
+def test_a_checksum_follows_content_and_labels_whoever_reads(
+    class_folder: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cepscope.corpora.checksum.PART", 3)
+    corpus = load_corpus(class_folder())
+    told: list[tuple[int, int]] = []
+    first = corpus_checksum(corpus, progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (len(corpus.clips), len(corpus.clips))
+    assert corpus_checksum(corpus, workers=Workers(count=2)) == first
+    clip = corpus.clips[4]
+    renamed = replace(clip, speaker="another")
+    assert corpus_checksum(replace(corpus, clips=[*corpus.clips[:4], renamed, *corpus.clips[5:]])) != first
+    clip.path.write_bytes(clip.path.read_bytes() + b"\0")
+    assert corpus_checksum(corpus) != first

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable
@@ -11,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cepscope.atomic import sha256, write_text
+from cepscope.atomic import write_text
 from cepscope.config import RunConfig, load_config, to_toml
+from cepscope.corpora.checksum import corpus_checksum
 from cepscope.errors import CorruptArtifactError, NotFittedError, ParameterError
 from cepscope.models.cluster import this_worker
 from cepscope.pipeline import by_unit, stages
@@ -226,7 +225,7 @@ def _run_stage(stage: Stage, context: Context, starting: Callable[[str], None] |
     ledger, config = context.ledger, context.config
     values = _plain(config.model_dump(mode="json"))
     own = _own(stage, values)
-    inputs = {"corpus": _corpus_sum(context)} if stage.name == "extract" else _inputs(ledger, stage)
+    inputs = _corpus(context) if stage.name == "extract" else _inputs(ledger, stage)
     if stage.name == "train":
         inputs |= outside_sums(config.model)
     code = code_version(*stage.rooms)
@@ -264,6 +263,11 @@ def _inputs(ledger: Ledger, stage: Stage) -> dict[str, str]:
     return {path: digest for name in stage.needs for path, digest in ledger.outputs(name).items()}
 
 
+def _corpus(context: Context) -> dict[str, str]:
+    counter = context.counter("extract: checksum")
+    return {"corpus": corpus_checksum(context.corpus, workers=context.workers, progress=counter)}
+
+
 def _own(stage: Stage, values: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a stage by name, as ``train.epochs``."""
     own: dict[str, Any] = {}
@@ -272,18 +276,6 @@ def _own(stage: Stage, values: dict[str, Any]) -> dict[str, Any]:
         value = values[name][key] if dot else values[name]
         own |= {f"{section}.{name}": v for name, v in value.items()} if isinstance(value, dict) else {section: value}
     return own
-
-
-def _corpus_sum(context: Context) -> str:
-    """Return a checksum of all clips, with what is said of each."""
-    corpus, digest = context.corpus, hashlib.sha256()
-    path, content = None, ""
-    for clip in corpus.clips:
-        if clip.path != path:  # stretches share files
-            path, content = clip.path, sha256(clip.path)
-        said = [corpus.relative(clip), content, clip.label, clip.speaker, clip.split]
-        digest.update(json.dumps(said).encode())
-    return digest.hexdigest()
 
 
 def _plain(values: Any) -> Any:
