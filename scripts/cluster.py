@@ -31,7 +31,10 @@ from crash import files_of
 PIECES = ("extract", "maximize", "invert", "probe")
 STAGES = ("extract", "train", "maximize", "invert", "probe", "report")
 WAYS = ("alone", "processes", "dask", "killed", "slurm")
-SMALL = ("features.sr=8000", "train.pretrain_epochs=1", "train.epochs=2", "maximize.steps=16", "maximize.batch=16")
+SMALL = (
+    "features.sr=8000", "model.filters=[8, 12]", "train.pretrain_epochs=1", "train.epochs=2", "maximize.steps=16",
+    "maximize.batch=6",
+)  # fmt: skip
 JOBS = 3  # of a Slurm array
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "MPLBACKEND": "Agg",
@@ -80,7 +83,7 @@ class Dask:
     def start_worker(self) -> subprocess.Popen[bytes]:
         """Start one more worker."""
         return self.start("worker", self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard",
-                          "--local-directory", str(self.place / "dask"))  # fmt: skip
+                          "--local-directory", str(self.place / "scratch"))  # fmt: skip
 
     def kill(self) -> None:
         """End a worker for good, and start another."""

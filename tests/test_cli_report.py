@@ -51,6 +51,7 @@ def test_the_kind_is_seen_from_the_source(cepscope: Any, words: Path, tone: Path
     assert sorted(path.name for path in Path("reports").iterdir()) == ["<b>tone&-clip.html", "words-corpus.html"]
 
 
+@pytest.mark.slow
 def test_pages_of_a_run_lie_in_it(cepscope: Any, run: Path) -> None:
     record = (run / "run.json").read_bytes()
     for kind, options in (("corpus", ["--clips", "1"]), ("training", []), ("methods", ["--clips", "1"])):

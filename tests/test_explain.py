@@ -59,6 +59,7 @@ def held_out(run: Path) -> tuple[str, ...]:
     return Patches.load(run / "features").test.paths
 
 
+@pytest.mark.slow
 def test_the_run_s_table_says_the_same_of_held_out_clips(explainer: RunExplainer, run: Path) -> None:
     rows = load_unit_rows(run / "patterns" / "units.csv")
     reach = explainer.explainer.reach

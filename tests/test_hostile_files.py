@@ -319,6 +319,7 @@ def test_a_sound_of_any_name_is_extracted_and_inverted(cepscope: Any, name: str,
     assert not (tmp_path / "y.npz").exists()
 
 
+@pytest.mark.slow
 def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     name = os.fsencode(tmp_path / "in") + b"/caf\xe9.wav"

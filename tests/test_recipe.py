@@ -18,6 +18,7 @@ from cepscope.corpora import Patches
 from cepscope.errors import ParameterError
 
 
+@pytest.mark.slow
 def test_the_recipe_runs_as_written(digit_patches: Patches) -> None:
     X_train, y_train = digit_patches.train.x[:40], digit_patches.train.y[:40]
     X_test, mfccs = digit_patches.test.x, digit_patches.test.x[0]

@@ -291,6 +291,7 @@ def test_a_search_goes_on_only_from_its_own_files(
     assert not np.array_equal(one(second, steps=20, checkpoint=path), whole)
 
 
+@pytest.mark.slow
 def test_with_noise_the_best_is_chosen_without_it(digit_model: keras.Model, digit_patches: Patches) -> None:
     both: dict[str, Any] = {"layers": ["crbm2"], "components": 40, "priors": {}, "learning_rate": 2.0}
     kept = maximize(digit_model, digit_patches, steps=64, **both)
@@ -298,6 +299,7 @@ def test_with_noise_the_best_is_chosen_without_it(digit_model: keras.Model, digi
     assert np.all(kept.activation >= np.max(ends, axis=0) - 1e-5)
 
 
+@pytest.mark.slow
 def test_a_search_that_was_killed_goes_on_to_the_same_bits(
     digit_model: keras.Model, digit_patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

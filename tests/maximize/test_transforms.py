@@ -88,6 +88,7 @@ def test_noise_has_the_covariance_of_speech(digit_patches: Patches, x: np.ndarra
     assert 0.6 < np.median(share) < 1.05  # the first 100 directions hold most of the variance, never more than all
 
 
+@pytest.mark.slow
 def test_they_make_no_neighbours(digit_model: keras.Model, digit_patches: Patches) -> None:
     settings = Transforms(shift=2, stretch=0.05, gain=3, warp=0.05, mask=4, noise=0.1)
     both = {"steps": 10, "components": 40, "transforms": settings, "seed": 2}

@@ -44,6 +44,7 @@ def unit_map(model: keras.Model, name: str, x: np.ndarray) -> np.ndarray:
     return np.asarray(Seen(model.get_layer(layer), below(x)).map)[..., int(index)]
 
 
+@pytest.mark.slow
 def test_only_single_units_have_views(views: Views) -> None:
     assert views.units == ("crbm1:4", "crbm1:1", "crbm2:3", "logits:7")
     has = np.isfinite(views.x).all(axis=(2, 3))

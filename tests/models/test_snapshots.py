@@ -51,6 +51,7 @@ def trained(bars: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, l
     return _train(bars, tmp_path_factory.mktemp("taken"), below=True)
 
 
+@pytest.mark.slow
 def test_snapshots_change_no_bit_of_the_network(bars: Any, trained: tuple[Any, list[Path]]) -> None:
     plain, _ = _train(bars, None, below=True)
     for with_snapshots, without in zip(trained[0].get_weights(), plain.get_weights(), strict=True):
