@@ -106,7 +106,8 @@ def written(out: Path) -> int:
 def while_killing(line: list[str], out: Path, cluster: Dask) -> bool:
     """Run a command and kill a worker once the first piece is there; tell whether it was still at work then."""
     before = written(out)
-    process = subprocess.Popen(line, env={**os.environ, **ENVIRONMENT}, stderr=subprocess.PIPE, text=True)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(line, env={**os.environ, **ENVIRONMENT}, text=True, **quiet)
     while process.poll() is None and written(out) == before:
         time.sleep(0.01)
     midway = process.poll() is None
