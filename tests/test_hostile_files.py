@@ -35,7 +35,7 @@ from cepscope.errors import CepscopeError, CorruptArtifactError, DataError
 from cepscope.features import MfccSpec
 from cepscope.maximize.patterns import Patterns
 
-MUTANTS = {"sound": 100, "labels": 60, "lists": 40, "arrays": 60, "manifest": 40, "settings": 40, "archive": 60}
+MUTANTS = {"sound": 100, "labels": 60, "lists": 40, "arrays": 60, "manifest": 40, "settings": 200, "archive": 60}
 
 
 @pytest.fixture(scope="module")
