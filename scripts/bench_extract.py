@@ -1,7 +1,7 @@
 """The extraction side of `scripts/bench.py`: clips on disk to shards on disk, beside librosa in a loop.
 
     python scripts/bench.py extract --json
-    python scripts/bench_extract.py scaling --clips 20000
+    python scripts/bench_extract.py scaling --clips 20000 --rate 16000 --frames 101
 
 The peer is what a person would write: ``librosa.load(path, sr=None)`` and ``librosa.feature.mfcc`` of each clip, with
 the same settings; it writes nothing. Ours is `write_features`, which does all from decoding to scaled patches of 64
@@ -46,13 +46,13 @@ def peer_mfcc(path: Path, spec: Any, **more: Any) -> Any:
     return librosa.feature.mfcc(y=y, sr=sr, win_length=spec.win, **same, **more)
 
 
-def ours(corpus: Any, place: Path, frames: int, workers: Any) -> Run:
+def ours(corpus: Any, place: Path, frames: int, workers: Any, rate: int = RATE) -> Run:
     """Return an extraction into a new folder, removed before the next."""
     from cepscope.corpora.extract import write_features
 
     def run() -> None:
         shutil.rmtree(place, ignore_errors=True)
-        write_features(corpus, place, spec_of(), frames=frames, workers=workers)
+        write_features(corpus, place, spec_of(sr=rate), frames=frames, workers=workers)
 
     return run
 
@@ -181,11 +181,11 @@ def local_cluster(workers: int) -> Iterator[str | None]:
     except ImportError:
         yield None
         return
-    with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as cluster:
         yield cluster.scheduler_address
 
 
-def scaling(clips: int, rounds: int) -> dict[str, Any]:
+def scaling(clips: int, rounds: int, rate: int, frames: int) -> dict[str, Any]:
     """Measure one process, two of loky and two of Dask: cold, with their start, and warm."""
     from cepscope.corpora import load_corpus
     from cepscope.workers import Workers
@@ -194,7 +194,7 @@ def scaling(clips: int, rounds: int) -> dict[str, Any]:
     rows: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder, local_cluster(2) as address:
         place = Path(folder)
-        corpus = load_corpus(make_corpus(place / "corpus", clips))
+        corpus = load_corpus(make_corpus(place / "corpus", clips, rate))
         ways: dict[str, Workers] = {"one": Workers(count=1), "loky_warm": Workers(count=2)}
         if address:
             ways |= {"dask_warm": Workers(cluster=address), "dask_cold": Workers(cluster="dask:2")}
@@ -202,12 +202,13 @@ def scaling(clips: int, rounds: int) -> dict[str, Any]:
             for name, workers in {"loky_cold": Workers(count=2), **ways}.items():
                 if name == "loky_cold":
                     _end_loky()
-                taken = round(seconds(ours(corpus, place / "features", 64, workers)), 2)
+                taken = round(seconds(ours(corpus, place / "features", frames, workers, rate)), 2)
                 if turn:  # the first warms up
                     rows.setdefault(name, []).append(taken)
     medians = {name: statistics.median(times) for name, times in rows.items()}
     ratios = {name: round(medians["one"] / taken, 2) for name, taken in medians.items() if name != "one"}
-    return {"clips": clips, "seconds": rows, "faster_than_one": ratios, "load_before": load}
+    asked = {"clips": clips, "rate": rate, "frames": frames}
+    return {**asked, "seconds": rows, "faster_than_one": ratios, "load_before": load}
 
 
 def _end_loky() -> None:
@@ -223,8 +224,10 @@ def main() -> None:
     parser.add_argument("what", choices=["scaling"])
     parser.add_argument("--clips", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rate", type=int, default=RATE, help="of the clips, in Hz")
+    parser.add_argument("--frames", type=int, default=64, help="of a patch")
     options = parser.parse_args()
-    print(json.dumps(scaling(options.clips, options.rounds), indent=1))
+    print(json.dumps(scaling(options.clips, options.rounds, options.rate, options.frames), indent=1))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def alone(run: Callable[..., Row], *arguments: object) -> Row:
         return process.submit(run, *arguments).result()
 
 
-def make_corpus(folder: Path, clips: int) -> Path:
+def make_corpus(folder: Path, clips: int, rate: int = RATE) -> Path:
     """Write clips of noise, by class; most are links."""
     rng, originals = random.Random(0), []
     for i in range(clips):
@@ -73,8 +73,8 @@ def make_corpus(folder: Path, clips: int) -> Path:
             with wave.open(str(path), "wb") as file:
                 file.setnchannels(1)
                 file.setsampwidth(2)
-                file.setframerate(RATE)
-                file.writeframes(rng.randbytes(2 * RATE))
+                file.setframerate(rate)
+                file.writeframes(rng.randbytes(2 * rate))
             originals.append(path)
         else:
             path.hardlink_to(originals[i % DISTINCT])
