@@ -113,6 +113,20 @@ def test_a_cluster_loses_a_worker(cluster, tmp_path):
     assert (tmp_path / "died").exists()
 
 
+def nap(_number: int) -> None:
+    time.sleep(0.5)
+
+
+@pytest.mark.slow
+def test_a_cluster_without_workers_is_not_waited_for(monkeypatch):
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed")
+    monkeypatch.setattr("cepscope.workers.PATIENCE", 3)
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as here:
+        workers = Workers(cluster=here.scheduler_address)
+        with pytest.raises(DataError, match="or its last worker, was lost"):
+            workers.map(nap, range(20), done=lambda _nothing: here.scale(0))
+
+
 @pytest.mark.slow
 def test_a_cluster_of_this_machine():
     assert Workers(cluster="dask:2").map(square, range(5)) == [0, 1, 4, 9, 16]
