@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -115,6 +117,26 @@ def test_a_cluster_loses_a_worker(cluster, tmp_path):
 
 def nap(_number: int) -> None:
     time.sleep(0.5)
+
+
+INTERRUPTED = """
+import sys, time
+from cepscope.workers import Workers
+try:
+    Workers(count=2).map(time.sleep, [0.2] * 100, done=lambda _nothing: print("one", flush=True))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_an_interrupt_reaches_this_process_only():
+    """Ctrl-C goes to all processes of a terminal; those that work would each tell where they were."""
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    job = subprocess.Popen([sys.executable, "-c", INTERRUPTED], text=True, start_new_session=True, **streams)
+    assert job.stdout.readline() == "one\n"
+    os.killpg(job.pid, signal.SIGINT)
+    assert job.communicate(timeout=60)[1] == ""
+    assert job.returncode == 130
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import socket
 import threading
 import time
@@ -183,8 +184,10 @@ def _on_this_machine(
         try:
             with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
                 pool = joblib.Parallel(n_jobs=processes, return_as="generator_unordered", batch_size=1)
-                # a list of its own: the pieces are taken while those done are crossed out
-                for i, result in pool(joblib.delayed(_one)(work, i, piece) for i, piece in list(left.items())):
+                calls = [joblib.delayed(_one)(work, i, piece) for i, piece in left.items()]
+                with _deaf_to_interrupts():
+                    found = pool(calls)
+                for i, result in found:
                     del left[i]
                     losses = 0
                     yield i, result
@@ -249,6 +252,19 @@ def _giving_up_without_workers(client: Any, futures: Sequence[Any]) -> Iterator[
         watcher.join()
 
 
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach: this one ends them, and they have nothing to say."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is started inherits it
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _one(work: Callable[[Piece], Result], number: int, piece: Piece) -> tuple[int, Result]:
     """Do one piece, in a process of its own."""
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # read when TensorFlow is loaded
@@ -263,12 +279,11 @@ def _client(cluster: str) -> Iterator[Any]:
     except ImportError as error:
         raise MissingExtraError(f"A cluster needs Dask: pip install 'cepscope[dask]'. Received: {cluster!r}") from error
     if local := _LOCAL.fullmatch(cluster):
-        with (
-            LocalCluster(
+        with _deaf_to_interrupts():
+            here = LocalCluster(
                 n_workers=int(local[1]), threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
-            ) as here,
-            Client(here, set_as_default=False) as client,
-        ):
+            )
+        with here, Client(here, set_as_default=False) as client:
             yield client
         return
     try:
