@@ -13,6 +13,7 @@ import signal
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -187,10 +188,11 @@ def _on_this_machine(
                 calls = [joblib.delayed(_one)(work, i, piece) for i, piece in left.items()]
                 with _deaf_to_interrupts():
                     found = pool(calls)
-                for i, result in found:
-                    del left[i]
-                    losses = 0
-                    yield i, result
+                with _closing(found):
+                    for i, result in found:
+                        del left[i]
+                        losses = 0
+                        yield i, result
         except TerminatedWorkerError as error:
             losses += 1
             if losses == LOSSES:
@@ -250,6 +252,17 @@ def _giving_up_without_workers(client: Any, futures: Sequence[Any]) -> Iterator[
     finally:
         over.set()
         watcher.join()
+
+
+@contextmanager
+def _closing(found: Any) -> Iterator[None]:
+    """End a generator of joblib, which warns of results that nobody takes, as after Ctrl-C."""
+    try:
+        yield
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found.close()
 
 
 @contextmanager
