@@ -46,7 +46,7 @@ def disk(tmp_path: Path) -> Iterator[Any]:
 
     yield size
     if mounted:
-        subprocess.run(["umount", place], check=True)
+        subprocess.run(["umount", "--lazy", place], check=True)  # patches may still be mapped
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 import joblib
 
+from cepscope.allocation import keep_freed_memory
 from cepscope.errors import CepscopeError, DataError, MissingExtraError, ParameterError
 
 Piece = TypeVar("Piece")
@@ -281,6 +282,7 @@ def _deaf_to_interrupts() -> Iterator[None]:
 def _one(work: Callable[[Piece], Result], number: int, piece: Piece) -> tuple[int, Result]:
     """Do one piece, in a process of its own."""
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # read when TensorFlow is loaded
+    keep_freed_memory()
     return number, work(piece)
 
 

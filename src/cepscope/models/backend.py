@@ -6,7 +6,6 @@ among a command's own messages. They are held back while it loads and shown only
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import sys
@@ -14,9 +13,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from cepscope.allocation import keep_freed_memory
+
 STDERR = 2
-MB = 2**20
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of malloc.h
 
 
 @contextmanager
@@ -37,21 +36,7 @@ def held_back() -> Iterator[None]:
             os.close(kept)
 
 
-def _keep_freed_memory() -> None:
-    """Let the C library keep what TensorFlow frees, up to 256 MB, instead of handing it back after each operation.
-
-    Otherwise a training step asks for the same few MB again and again, and the system clears every page of them: a
-    third of the time of a step. Without effect where the C library is another one, and where the user has a say.
-    """
-    if any(name.startswith("MALLOC_") for name in os.environ):
-        return
-    with suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        for option, size in ((M_MMAP_THRESHOLD, 32 * MB), (M_TRIM_THRESHOLD, 256 * MB), (M_TOP_PAD, 64 * MB)):
-            mallopt(option, size)
-
-
-_keep_freed_memory()
+keep_freed_memory()
 if "tensorflow" not in sys.modules:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with held_back():

@@ -36,7 +36,7 @@ class PatchSource(Protocol):
         ...
 
     def read(self, indices: npt.NDArray[np.int64]) -> FloatArray:
-        """Return some of them, (k, *shape); indices that rise one by one are cheap."""
+        """Return some of them, (k, n_mfcc, frames, 1); indices that rise one by one are cheap."""
         ...
 
 
