@@ -6,29 +6,31 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import overload
+from typing import TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
+
+Item_co = TypeVar("Item_co", covariant=True)
 
 SIDES = ("train", "test")
 OPEN = -1  # the side of a clip whose split is not decided yet
 
 
-class Words(Sequence[str]):
-    """Texts, read only; equal to any sequence of the same."""
+class Made(Sequence[Item_co]):
+    """Things of which each is made when it is asked for (`_made`), read only; equal to any sequence of the same."""
 
     @overload
-    def __getitem__(self, index: int) -> str: ...
+    def __getitem__(self, index: int) -> Item_co: ...
     @overload
-    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
-    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+    def __getitem__(self, index: slice) -> tuple[Item_co, ...]: ...
+    def __getitem__(self, index: int | slice) -> Item_co | tuple[Item_co, ...]:
         if isinstance(index, slice):
-            return tuple(self._word(i) for i in range(*index.indices(len(self))))
-        return self._word(range(len(self))[index])
+            return tuple(self._made(i) for i in range(*index.indices(len(self))))
+        return self._made(range(len(self))[index])
 
-    def __iter__(self) -> Iterator[str]:
-        return map(self._word, range(len(self)))
+    def __iter__(self) -> Iterator[Item_co]:
+        return map(self._made, range(len(self)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or isinstance(other, str):
@@ -38,14 +40,18 @@ class Words(Sequence[str]):
     def __hash__(self) -> int:
         return hash(tuple(self))
 
+    def _made(self, index: int) -> Item_co:
+        raise NotImplementedError
+
+
+class Words(Made[str]):
+    """Texts."""
+
     def __add__(self, more: Iterable[str]) -> tuple[str, ...]:
         return (*self, *more)
 
     def __repr__(self) -> str:
         return repr(tuple(self))
-
-    def _word(self, index: int) -> str:
-        raise NotImplementedError
 
 
 class Names(Words):
@@ -87,9 +93,9 @@ class Names(Words):
 
     def take(self, rows: Iterable[int]) -> Names:
         """Return some of them."""
-        return Names.of(self._word(int(i)) for i in rows)
+        return Names.of(self._made(int(i)) for i in rows)
 
-    def _word(self, index: int) -> str:
+    def _made(self, index: int) -> str:
         return self.raw(index).decode("utf-8", "surrogateescape")
 
 
@@ -126,7 +132,7 @@ class Kinds(Words):
         """Return some of them."""
         return Kinds(self.values, self.codes[rows])
 
-    def _word(self, index: int) -> str:
+    def _made(self, index: int) -> str:
         return self.values[int(self.codes[index])]
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, overload
+from typing import Literal
 
 import numpy as np
 
-from cepscope.corpora.columns import SIDES, Columns, ColumnsBuilder
+from cepscope.corpora.columns import SIDES, Columns, ColumnsBuilder, Made
 from cepscope.corpora.stretches import stretch_name
 from cepscope.errors import ParameterError
 
@@ -44,7 +44,7 @@ class Clip:
     stop: float | None = None
 
 
-class Clips(Sequence[Clip]):
+class Clips(Made[Clip]):
     """Clips below one folder, of which each is made when it is asked for; equal to any sequence of the same.
 
     Parameters
@@ -80,30 +80,10 @@ class Clips(Sequence[Clip]):
     def __len__(self) -> int:
         return len(self.columns)
 
-    @overload
-    def __getitem__(self, index: int) -> Clip: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Clip, ...]: ...
-    def __getitem__(self, index: int | slice) -> Clip | tuple[Clip, ...]:
-        if isinstance(index, slice):
-            return tuple(self._clip(i) for i in range(*index.indices(len(self))))
-        return self._clip(range(len(self))[index])
-
-    def __iter__(self) -> Iterator[Clip]:
-        return map(self._clip, range(len(self)))
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence) or isinstance(other, str):
-            return NotImplemented
-        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
-
-    def __hash__(self) -> int:
-        return hash(tuple(self))
-
     def __repr__(self) -> str:
         return f"Clips({str(self.root)!r}, {len(self)} clips)"
 
-    def _clip(self, index: int) -> Clip:
+    def _made(self, index: int) -> Clip:
         every = self.columns
         side = SPLITS[every.sides[index]]
         path = self.root / every.names[index]
